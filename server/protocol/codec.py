@@ -1,0 +1,89 @@
+"""Bytes to structs and back. One typed pass; every refusal names the field and what is allowed."""
+
+import re
+from typing import Any, TypeVar
+
+import msgspec
+
+from server.errors import Invalid, Malformed, TooLarge
+from server.protocol import limits
+from server.protocol.visitor import DurableToVisitor, FromVisitor, ToVisitor
+
+T = TypeVar("T")
+
+_encoder = msgspec.json.Encoder()
+_from_visitor: msgspec.json.Decoder[FromVisitor] = msgspec.json.Decoder(FromVisitor)
+_to_visitor: msgspec.json.Decoder[ToVisitor] = msgspec.json.Decoder(ToVisitor)
+_durable: msgspec.json.Decoder[DurableToVisitor] = msgspec.json.Decoder(DurableToVisitor)
+
+_AT = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_MISSING = re.compile(r"missing required field `(?P<field>[^`]+)`")
+
+
+def encode(value: Any) -> bytes:
+    """A struct as UTF-8 JSON."""
+    return _encoder.encode(value)
+
+
+def decode_from_visitor(raw: str) -> FromVisitor:
+    """A visitor's frame. Raises TooLarge, Malformed, or Invalid with the field."""
+    # A character is at most 4 bytes: the encoding is only needed near the limit.
+    if len(raw) * 4 > limits.FRAME_BYTES and len(raw.encode()) > limits.FRAME_BYTES:
+        raise TooLarge(f"a frame is at most {limits.FRAME_BYTES} bytes", code="frame_too_large")
+    return _decode(_from_visitor, raw)
+
+
+def decode_to_visitor(raw: bytes) -> ToVisitor:
+    """A frame as a visitor reads it; used by tests and by the HTTP fallback."""
+    return _to_visitor.decode(raw)
+
+
+def decode_durable(raw: bytes) -> DurableToVisitor:
+    """A stored event's payload."""
+    return _durable.decode(raw)
+
+
+def decode_body(raw: bytes, kind: type[T]) -> T:
+    """An HTTP body. Raises Malformed, or Invalid with the field."""
+    return _decode(msgspec.json.Decoder(kind), raw)
+
+
+def _decode(decoder: msgspec.json.Decoder[T], raw: bytes | str) -> T:
+    _check_depth(raw)
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        raise Malformed(f"not a JSON object: {error}", code="malformed") from None
+
+
+def _check_depth(raw: bytes | str) -> None:
+    """Counting brackets is one pass in C; only a frame with many gets the exact, slower look."""
+    if isinstance(raw, bytes):
+        raw = raw.decode("utf-8", "replace")
+    if raw.count("[") + raw.count("{") <= limits.JSON_DEPTH:
+        return
+    depth = 0
+    outside_strings = re.sub(r'"(?:[^"\\]|\\.)*"', "", raw)
+    for character in outside_strings:
+        if character in "[{":
+            depth += 1
+            if depth > limits.JSON_DEPTH:
+                raise Malformed(f"nested deeper than {limits.JSON_DEPTH}", code="too_deep")
+        elif character in "]}":
+            depth -= 1
+
+
+def _invalid(reason: str) -> Invalid:
+    """Turns msgspec's sentence into ours: `field` apart, the reason without the path."""
+    field = ""
+    if at := _AT.search(reason):
+        field = at["path"]
+        reason = reason[: at.start()]
+    if missing := _MISSING.search(reason):
+        field = f"{field}.{missing['field']}" if field else missing["field"]
+        return Invalid(f"`{field}` is missing", code="missing", field=field)
+    if reason.startswith("Invalid value ") and field in {"type", ""}:
+        return Invalid("unknown frame type", code="unknown_type", field="type")
+    return Invalid(f"`{field or 'body'}`: {reason[:1].lower()}{reason[1:]}", field=field or None)

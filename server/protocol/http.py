@@ -1,0 +1,138 @@
+"""Bodies of the public HTTP API. `api/openapi` is generated from these."""
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from server.protocol.base import Cid, Id, Key, Locale, Wire
+from server.protocol.parts import Citation, Limits, Message, Owner, TokenUsage
+
+
+class ErrorDetail(Wire, frozen=True):
+    """`field` names what was wrong; `retry_after_ms` says when the same request may work."""
+
+    code: str
+    message: str
+    request_id: str
+    field: str | None = None
+    retry_after_ms: int | None = None
+
+
+class ErrorBody(Wire, frozen=True):
+    error: ErrorDetail
+
+
+class SessionCreate(Wire, frozen=True):
+    """`key` is the public key `pk_...`."""
+
+    key: Key
+    locale: Locale | None = None
+
+
+class SessionCreated(Wire, frozen=True):
+    """The token is shown here only, and proves the session is the caller's own."""
+
+    session_id: str
+    session_token: str
+    conversation_id: str
+    epoch: str
+
+
+class ChatRequest(Wire, frozen=True):
+    """A one-shot message: 1 to 5,000 characters after trimming. `cid` makes a retry safe."""
+
+    message: str
+    session_id: Id | None = None
+    cid: Cid | None = None
+    user_identifier: Annotated[str, msgspec.Meta(min_length=1, max_length=320)] | None = None
+    locale: Locale | None = None
+    metadata: Annotated[dict[str, Any], msgspec.Meta(max_length=50)] | None = None
+
+
+class ToolCallSummary(Wire, frozen=True):
+    name: str
+    ok: bool
+    ms: int
+
+
+class ChatFailure(Wire, frozen=True):
+    code: str
+    retryable: bool
+
+
+class ChatReply(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole answer. `reply` is null while a human owns the conversation.
+
+    `cost` is US dollars as a decimal number in a string. When the model failed, `reply` is a kind
+    sentence and `failed` says so.
+    """
+
+    session_id: str
+    conversation_id: str
+    message_id: str
+    reply: str | None
+    citations: list[Citation]
+    tool_calls: list[ToolCallSummary]
+    usage: TokenUsage
+    cost: Decimal
+    model: str | None
+    cached: bool
+    owner: Owner
+    session_token: str | None = None
+    failed: ChatFailure | None = None
+
+
+class History(Wire, frozen=True):
+    """Messages in order, oldest first. `before` fetches the page before this one; absent at the start."""
+
+    messages: list[Message]
+    before: str | None = None
+
+
+class Colors(Wire, frozen=True):
+    """CSS colours, `#rrggbb`."""
+
+    primary: str | None = None
+    primary_dark: str | None = None
+
+
+class WidgetConfig(Wire, frozen=True):
+    """How a client's widget looks and greets. Set by the client, so it is hostile too until checked."""
+
+    title: str | None = None
+    subtitle: str | None = None
+    colors: Colors | None = None
+    logo_url: str | None = None
+    position: Literal["left", "right"] = "right"
+    welcome_message: str | None = None
+    suggestions: list[str] = []
+    theme: Literal["auto", "light", "dark"] = "auto"
+    radius: Annotated[int, msgspec.Meta(ge=0, le=28)] | None = None
+    launcher_text: str | None = None
+
+
+class Config(Wire, frozen=True):
+    """What a widget needs to know before its first conversation."""
+
+    name: str
+    locale: str
+    widget: WidgetConfig
+    limits: Limits
+    branding: bool = True
+
+
+class Health(Wire, frozen=True):
+    status: Literal["ok"] = msgspec.field(default="ok")
+
+
+class ReadinessCheck(Wire, frozen=True):
+    ok: bool
+    detail: str | None = None
+
+
+class Readiness(Wire, frozen=True):
+    """Whether this instance should get traffic, and which dependency says no."""
+
+    ready: bool
+    checks: dict[str, ReadinessCheck]
