@@ -1,0 +1,139 @@
+"""Which client may use which tool, and the webhook that does it."""
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+from server.repositories.pool import Conn
+
+
+class ClientTool(msgspec.Struct, frozen=True):
+    """A client's tool, joined with the catalogue. `signing_secret` is ciphertext."""
+
+    client_id: int
+    tool_id: int
+    tool_name: str
+    description: str
+    parameters_schema: dict[str, Any]
+    category: str
+    effect: str
+    label: dict[str, str]
+    enabled: bool
+    n8n_webhook_url: str
+    custom_config: dict[str, Any]
+    timeout_ms: int
+    signing_secret: bytes | None
+
+
+class ClientToolChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """What to change; a field left out stays."""
+
+    n8n_webhook_url: str | UnsetType = UNSET
+    custom_config: dict[str, Any] | UnsetType = UNSET
+    timeout_ms: int | UnsetType = UNSET
+    signing_secret: bytes | UnsetType = UNSET
+
+
+async def enable(
+    conn: Conn,
+    *,
+    client_id: int,
+    tool_id: int,
+    n8n_webhook_url: str,
+    custom_config: dict[str, Any] | None = None,
+    timeout_ms: int = 10_000,
+    signing_secret: bytes | None = None,
+) -> None:
+    """Enables a tool with this configuration, whether or not the client had it before."""
+    # A secret left out stays what it was: it is shown once and cannot be given again.
+    await conn.execute(
+        """
+        insert into client_tools as t (client_id, tool_id, n8n_webhook_url, custom_config, timeout_ms, signing_secret)
+        values (
+            %(client_id)s, %(tool_id)s, %(n8n_webhook_url)s, %(custom_config)s, %(timeout_ms)s, %(signing_secret)s
+        )
+        on conflict (client_id, tool_id) do update set
+            enabled = true, n8n_webhook_url = excluded.n8n_webhook_url, custom_config = excluded.custom_config,
+            timeout_ms = excluded.timeout_ms, signing_secret = coalesce(excluded.signing_secret, t.signing_secret)
+        """,
+        {
+            "client_id": client_id,
+            "tool_id": tool_id,
+            "n8n_webhook_url": n8n_webhook_url,
+            "custom_config": Jsonb(custom_config or {}, dumps=msgspec.json.encode),
+            "timeout_ms": timeout_ms,
+            "signing_secret": signing_secret,
+        },
+    )
+
+
+async def disable(conn: Conn, *, client_id: int, tool_id: int) -> bool:
+    """The configuration stays. False when the client never had the tool."""
+    # Not offered to the model any more.
+    cursor = await conn.execute(
+        """
+        update client_tools set enabled = false
+        where client_id = %(client_id)s and tool_id = %(tool_id)s
+        returning id
+        """,
+        {"client_id": client_id, "tool_id": tool_id},
+    )
+    return await cursor.fetchone() is not None
+
+
+async def update(conn: Conn, *, client_id: int, tool_id: int, changes: ClientToolChanges) -> bool:
+    """False when the client never had the tool."""
+    given = msgspec.structs.asdict(changes)
+    params = {name: None if value is UNSET else value for name, value in given.items()}
+    if params["custom_config"] is not None:
+        params["custom_config"] = Jsonb(params["custom_config"], dumps=msgspec.json.encode)
+    # Only what was given.
+    cursor = await conn.execute(
+        """
+        update client_tools set
+            n8n_webhook_url = coalesce(%(n8n_webhook_url)s, n8n_webhook_url),
+            custom_config = coalesce(%(custom_config)s::jsonb, custom_config),
+            timeout_ms = coalesce(%(timeout_ms)s, timeout_ms),
+            signing_secret = coalesce(%(signing_secret)s, signing_secret)
+        where client_id = %(client_id)s and tool_id = %(tool_id)s
+        returning id
+        """,
+        {**params, "client_id": client_id, "tool_id": tool_id},
+    )
+    return await cursor.fetchone() is not None
+
+
+async def list_enabled(conn: Conn, *, client_id: int) -> list[ClientTool]:
+    """What a model is offered, by name: a stable order keeps a provider's prompt cache warm."""
+    async with conn.cursor(row_factory=class_row(ClientTool)) as cursor:
+        # A client's tools that are on.
+        await cursor.execute(
+            """
+            select ct.client_id, ct.tool_id, t.tool_name, t.description, t.parameters_schema, t.category, t.effect,
+                   t.label, ct.enabled, ct.n8n_webhook_url, ct.custom_config, ct.timeout_ms, ct.signing_secret
+            from client_tools ct join tools t on t.id = ct.tool_id
+            where ct.client_id = %(client_id)s and ct.enabled
+            order by t.tool_name
+            """,
+            {"client_id": client_id},
+        )
+        return await cursor.fetchall()
+
+
+async def find_by_name(conn: Conn, *, client_id: int, tool_name: str) -> ClientTool | None:
+    """Enabled or not."""
+    async with conn.cursor(row_factory=class_row(ClientTool)) as cursor:
+        # One tool of a client.
+        await cursor.execute(
+            """
+            select ct.client_id, ct.tool_id, t.tool_name, t.description, t.parameters_schema, t.category, t.effect,
+                   t.label, ct.enabled, ct.n8n_webhook_url, ct.custom_config, ct.timeout_ms, ct.signing_secret
+            from client_tools ct join tools t on t.id = ct.tool_id
+            where ct.client_id = %(client_id)s and t.tool_name = %(tool_name)s
+            """,
+            {"client_id": client_id, "tool_name": tool_name},
+        )
+        return await cursor.fetchone()

@@ -1,0 +1,294 @@
+"""Conversations: one per session, numbered events, an owner."""
+
+from datetime import datetime
+
+import msgspec
+from psycopg import AsyncCursor
+from psycopg.rows import class_row
+
+from server.repositories.pool import Conn
+
+
+class Conversation(msgspec.Struct, frozen=True):
+    """`last_seq` is its newest event; `summary` covers the messages up to id `summary_through`."""
+
+    id: int
+    public_id: str
+    client_id: int
+    session_id: str
+    session_token_hash: bytes
+    visitor_id: int | None
+    user_identifier: str | None
+    channel: str
+    locale: str
+    owner: str
+    owner_operator_id: int | None
+    epoch: str
+    last_seq: int
+    total_messages: int
+    summary: str | None
+    summary_through: int | None
+    rating: str | None
+    started_at: datetime
+    last_activity_at: datetime
+    ended_at: datetime | None
+
+
+class LockedConversation(Conversation, frozen=True):
+    """A conversation that nobody else writes until the transaction ends. `at` is the transaction's time."""
+
+    at: datetime
+
+
+async def create(
+    conn: Conn,
+    *,
+    client_id: int,
+    public_id: str,
+    session_id: str,
+    session_token_hash: bytes,
+    epoch: str,
+    channel: str,
+    locale: str,
+    user_identifier: str | None = None,
+) -> Conversation:
+    """Raises Conflict `session_exists` at the end of the unit of work when the session has one already."""
+    async with conn.cursor(row_factory=class_row(Conversation)) as cursor:
+        # A session's conversation, empty.
+        await cursor.execute(
+            """
+            insert into conversations (
+                public_id, client_id, session_id, session_token_hash, user_identifier, channel, locale, epoch
+            ) values (
+                %(public_id)s, %(client_id)s, %(session_id)s, %(session_token_hash)s, %(user_identifier)s,
+                %(channel)s, %(locale)s, %(epoch)s
+            )
+            returning id, public_id, client_id, session_id, session_token_hash, visitor_id, user_identifier, channel,
+                      locale, owner, owner_operator_id, epoch, last_seq, total_messages, summary, summary_through,
+                      rating, started_at, last_activity_at, ended_at
+            """,
+            {
+                "public_id": public_id,
+                "client_id": client_id,
+                "session_id": session_id,
+                "session_token_hash": session_token_hash,
+                "user_identifier": user_identifier,
+                "channel": channel,
+                "locale": locale,
+                "epoch": epoch,
+            },
+        )
+        row = await cursor.fetchone()
+        assert row is not None
+        return row
+
+
+async def find_by_session(conn: Conn, *, client_id: int, session_id: str) -> Conversation | None:
+    async with conn.cursor(row_factory=class_row(Conversation)) as cursor:
+        # The conversation of one browser.
+        await cursor.execute(
+            """
+            select id, public_id, client_id, session_id, session_token_hash, visitor_id, user_identifier, channel,
+                   locale, owner, owner_operator_id, epoch, last_seq, total_messages, summary, summary_through,
+                   rating, started_at, last_activity_at, ended_at
+            from conversations
+            where client_id = %(client_id)s and session_id = %(session_id)s
+            """,
+            {"client_id": client_id, "session_id": session_id},
+        )
+        return await cursor.fetchone()
+
+
+async def find_by_token(conn: Conn, *, session_token_hash: bytes) -> Conversation | None:
+    """System-wide: the token is the credential, and says whose conversation it is."""
+    async with conn.cursor(row_factory=class_row(Conversation)) as cursor:
+        # One at most: tokens are random.
+        await cursor.execute(
+            """
+            select id, public_id, client_id, session_id, session_token_hash, visitor_id, user_identifier, channel,
+                   locale, owner, owner_operator_id, epoch, last_seq, total_messages, summary, summary_through,
+                   rating, started_at, last_activity_at, ended_at
+            from conversations
+            where session_token_hash = %(session_token_hash)s
+            """,
+            {"session_token_hash": session_token_hash},
+        )
+        return await cursor.fetchone()
+
+
+async def find(conn: Conn, *, client_id: int, conversation_id: int) -> Conversation | None:
+    async with conn.cursor(row_factory=class_row(Conversation)) as cursor:
+        # By the inner id.
+        await cursor.execute(
+            """
+            select id, public_id, client_id, session_id, session_token_hash, visitor_id, user_identifier, channel,
+                   locale, owner, owner_operator_id, epoch, last_seq, total_messages, summary, summary_through,
+                   rating, started_at, last_activity_at, ended_at
+            from conversations
+            where client_id = %(client_id)s and id = %(conversation_id)s
+            """,
+            {"client_id": client_id, "conversation_id": conversation_id},
+        )
+        return await cursor.fetchone()
+
+
+async def find_by_public_id(conn: Conn, *, client_id: int, public_id: str) -> Conversation | None:
+    async with conn.cursor(row_factory=class_row(Conversation)) as cursor:
+        # By the id that callers see.
+        await cursor.execute(
+            """
+            select id, public_id, client_id, session_id, session_token_hash, visitor_id, user_identifier, channel,
+                   locale, owner, owner_operator_id, epoch, last_seq, total_messages, summary, summary_through,
+                   rating, started_at, last_activity_at, ended_at
+            from conversations
+            where client_id = %(client_id)s and public_id = %(public_id)s
+            """,
+            {"client_id": client_id, "public_id": public_id},
+        )
+        return await cursor.fetchone()
+
+
+async def lock(conn: Conn, *, client_id: int, conversation_id: int) -> AsyncCursor[LockedConversation]:
+    """Issues the lock and leaves the row unfetched, so that more can travel with it."""
+    cursor = conn.cursor(row_factory=class_row(LockedConversation))
+    # Whoever writes a conversation goes through here: seq has no gaps because writers take turns.
+    await cursor.execute(
+        """
+        select id, public_id, client_id, session_id, session_token_hash, visitor_id, user_identifier, channel,
+               locale, owner, owner_operator_id, epoch, last_seq, total_messages, summary, summary_through,
+               rating, started_at, last_activity_at, ended_at, now() as at
+        from conversations
+        where client_id = %(client_id)s and id = %(conversation_id)s
+        for update
+        """,
+        {"client_id": client_id, "conversation_id": conversation_id},
+    )
+    return cursor
+
+
+async def advance(conn: Conn, *, client_id: int, conversation_id: int, last_seq: int, messages_added: int) -> None:
+    """The new head, after the events were appended. The caller holds the lock."""
+    # Never backwards.
+    await conn.execute(
+        """
+        update conversations
+        set last_seq = %(last_seq)s, total_messages = total_messages + %(messages_added)s, last_activity_at = now()
+        where client_id = %(client_id)s and id = %(conversation_id)s and last_seq <= %(last_seq)s
+        """,
+        {
+            "client_id": client_id,
+            "conversation_id": conversation_id,
+            "last_seq": last_seq,
+            "messages_added": messages_added,
+        },
+    )
+
+
+async def set_summary(conn: Conn, *, client_id: int, conversation_id: int, summary: str, summary_through: int) -> None:
+    """`summary_through` is the id of the last message that `summary` covers."""
+    # A later summary stays when an earlier one arrives late.
+    await conn.execute(
+        """
+        update conversations set summary = %(summary)s, summary_through = %(summary_through)s
+        where client_id = %(client_id)s and id = %(conversation_id)s
+          and coalesce(summary_through, 0) <= %(summary_through)s
+        """,
+        {
+            "client_id": client_id,
+            "conversation_id": conversation_id,
+            "summary": summary,
+            "summary_through": summary_through,
+        },
+    )
+
+
+async def set_owner(
+    conn: Conn, *, client_id: int, conversation_id: int, owner: str, owner_operator_id: int | None = None
+) -> None:
+    """`owner` is `ai`, `queued`, `human` or `closed`; the operator only where a human owns it."""
+    # Who answers from now on.
+    await conn.execute(
+        """
+        update conversations set owner = %(owner)s, owner_operator_id = %(owner_operator_id)s
+        where client_id = %(client_id)s and id = %(conversation_id)s
+        """,
+        {
+            "client_id": client_id,
+            "conversation_id": conversation_id,
+            "owner": owner,
+            "owner_operator_id": owner_operator_id,
+        },
+    )
+
+
+async def set_locale(conn: Conn, *, client_id: int, conversation_id: int, locale: str) -> None:
+    # The language the visitor reads.
+    await conn.execute(
+        """
+        update conversations set locale = %(locale)s
+        where client_id = %(client_id)s and id = %(conversation_id)s
+        """,
+        {"client_id": client_id, "conversation_id": conversation_id, "locale": locale},
+    )
+
+
+async def set_visitor(
+    conn: Conn, *, client_id: int, conversation_id: int, visitor_id: int, user_identifier: str | None
+) -> None:
+    """The person behind the session, once the client's backend vouched for them."""
+    # Who it is.
+    await conn.execute(
+        """
+        update conversations set visitor_id = %(visitor_id)s, user_identifier = %(user_identifier)s
+        where client_id = %(client_id)s and id = %(conversation_id)s
+        """,
+        {
+            "client_id": client_id,
+            "conversation_id": conversation_id,
+            "visitor_id": visitor_id,
+            "user_identifier": user_identifier,
+        },
+    )
+
+
+async def set_rating(conn: Conn, *, client_id: int, conversation_id: int, rating: str) -> None:
+    """`up` or `down`, of the conversation as a whole."""
+    # The visitor's verdict.
+    await conn.execute(
+        """
+        update conversations set rating = %(rating)s
+        where client_id = %(client_id)s and id = %(conversation_id)s
+        """,
+        {"client_id": client_id, "conversation_id": conversation_id, "rating": rating},
+    )
+
+
+async def end(conn: Conn, *, client_id: int, conversation_id: int) -> None:
+    """Closes it. The first end counts."""
+    # Nobody owns a closed conversation.
+    await conn.execute(
+        """
+        update conversations set owner = 'closed', owner_operator_id = null, ended_at = coalesce(ended_at, now())
+        where client_id = %(client_id)s and id = %(conversation_id)s
+        """,
+        {"client_id": client_id, "conversation_id": conversation_id},
+    )
+
+
+async def list_for_client(conn: Conn, *, client_id: int, limit: int, offset: int) -> list[Conversation]:
+    """Most recently active first."""
+    async with conn.cursor(row_factory=class_row(Conversation)) as cursor:
+        # One page of a client's conversations.
+        await cursor.execute(
+            """
+            select id, public_id, client_id, session_id, session_token_hash, visitor_id, user_identifier, channel,
+                   locale, owner, owner_operator_id, epoch, last_seq, total_messages, summary, summary_through,
+                   rating, started_at, last_activity_at, ended_at
+            from conversations
+            where client_id = %(client_id)s
+            order by last_activity_at desc, id desc
+            limit %(limit)s offset %(offset)s
+            """,
+            {"client_id": client_id, "limit": limit, "offset": offset},
+        )
+        return await cursor.fetchall()

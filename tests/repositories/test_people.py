@@ -1,0 +1,138 @@
+"""Visitors, operators and their sessions, the audit log, notifications."""
+
+from typing import Any
+
+import pytest
+
+from server import errors
+from server.repositories import audit, conversations, notifications, operator_sessions, operators, visitors
+from server.repositories.operators import Operator
+from server.repositories.pool import Conn, Pool, unit_of_work
+from tests.repositories.conftest import Shop
+
+
+async def _operator(conn: Conn, email: str, *, role: str = "owner", client_id: int | None = None) -> Operator:
+    return await operators.create(
+        conn, client_id=client_id, email=email, name="Olga", password_hash="$argon2id$x", role=role
+    )
+
+
+async def test_visitors(pool: Pool, pizza: Shop) -> None:
+    """Vouched for twice is one person; what is left out stays; erased, the conversation keeps no trace."""
+    where: dict[str, Any] = {"client_id": pizza.id}
+    async with unit_of_work(pool) as conn:
+        first = await visitors.verify(conn, **where, external_id="7", name="Ann", email="ann@example.com")
+        again = await visitors.verify(conn, **where, external_id="7", name="Anna", email=None)
+        other = await visitors.verify(conn, **where, external_id="8", name=None, email=None)
+        assert (again.id, again.name, again.email) == (first.id, "Anna", "ann@example.com")
+        assert await visitors.find(conn, **where, visitor_id=first.id) == again
+        assert await visitors.list_for_client(conn, **where, limit=1, offset=0) == [other]
+        assert await visitors.list_for_client(conn, **where, limit=5, offset=1) == [again]
+        await conversations.set_visitor(
+            conn, **where, conversation_id=pizza.cnv, visitor_id=first.id, user_identifier="ann@example.com"
+        )
+    async with unit_of_work(pool) as conn:
+        assert await visitors.erase(conn, **where, visitor_id=first.id)
+        assert not await visitors.erase(conn, **where, visitor_id=first.id)
+        kept = await conversations.find(conn, **where, conversation_id=pizza.cnv)
+    assert kept is not None and (kept.visitor_id, kept.user_identifier) == (None, None)
+
+
+async def test_operators(pool: Pool, pizza: Shop) -> None:
+    """Found by address in any case of its letters; listed by client; locked out and given a new password."""
+    async with unit_of_work(pool) as conn:
+        owner = await _operator(conn, "Owner@x.example")
+        staff = await _operator(conn, "staff@x.example", role="operator", client_id=pizza.id)
+        assert await operators.find(conn, operator_id=owner.id) == owner
+        assert await operators.list_all(conn) == [owner, staff]
+        assert await operators.list_for_client(conn, client_id=pizza.id) == [staff]
+        assert await operators.set_password(conn, operator_id=owner.id, password_hash="$argon2id$y")
+        assert await operators.set_status(conn, operator_id=owner.id, status="disabled")
+        login = await operators.find_login(conn, email="oWNER@X.EXAMPLE")
+        assert login == operators.OperatorLogin(owner.id, "$argon2id$y", "disabled")
+        assert await operators.find_login(conn, email="nobody@x.example") is None
+        assert await operators.find(conn, operator_id=0) is None
+        assert not await operators.set_password(conn, operator_id=0, password_hash="p")
+        assert not await operators.set_status(conn, operator_id=0, status="active")
+
+
+@pytest.mark.parametrize(
+    ("email", "role", "with_client", "code"),
+    [
+        ("TAKEN@x.example", "owner", False, "email_taken"),
+        ("a@x.example", "king", False, "invalid"),
+        ("a@x.example", "owner", True, "invalid"),
+        ("a@x.example", "operator", False, "invalid"),
+    ],
+)
+async def test_a_wrong_operator_is_refused(
+    pool: Pool, pizza: Shop, *, email: str, role: str, with_client: bool, code: str
+) -> None:
+    """The same address, a role that there is not, an owner of one client, an operator of none."""
+    async with unit_of_work(pool) as conn:
+        await _operator(conn, "taken@x.example")
+    with pytest.raises(errors.RequestError) as caught:
+        async with unit_of_work(pool) as conn:
+            await _operator(conn, email, role=role, client_id=pizza.id if with_client else None)
+    assert caught.value.code == code
+
+
+async def test_operator_sessions(pool: Pool) -> None:
+    """A session holds good until it expires, is revoked, or its operator is disabled."""
+    async with unit_of_work(pool) as conn:
+        owner = await _operator(conn, "o@x.example")
+        for name, lifetime_s in ((b"a", 60.0), (b"b", 60.0), (b"c", 60.0), (b"old", -1.0)):
+            await operator_sessions.create(
+                conn, operator_id=owner.id, token_hash=name, lifetime_s=lifetime_s, user_agent="Firefox"
+            )
+        used = await operator_sessions.use(conn, token_hash=b"a")
+        assert used is not None and (used.operator_id, used.role, used.client_id) == (owner.id, "owner", None)
+        assert await operator_sessions.use(conn, token_hash=b"old") is None
+        assert await operator_sessions.use(conn, token_hash=b"unknown") is None
+        await operator_sessions.revoke(conn, token_hash=b"a")
+        assert await operator_sessions.use(conn, token_hash=b"a") is None
+        await operators.set_status(conn, operator_id=owner.id, status="disabled")
+        assert await operator_sessions.use(conn, token_hash=b"b") is None
+        await operators.set_status(conn, operator_id=owner.id, status="active")
+        assert await operator_sessions.use(conn, token_hash=b"b") is not None
+        await operator_sessions.revoke_all(conn, operator_id=owner.id)
+        assert await operator_sessions.use(conn, token_hash=b"b") is None
+        assert await operator_sessions.use(conn, token_hash=b"c") is None
+        assert await operator_sessions.delete_expired(conn) == 1
+        assert await operator_sessions.delete_expired(conn) == 0
+
+
+async def test_the_audit_log(pool: Pool, pizza: Shop) -> None:
+    """Newest first, a client's own and all; what concerns the installation names no client."""
+    async with unit_of_work(pool) as conn:
+        owner = await _operator(conn, "o@x.example")
+        for client_id, action in ((pizza.id, "client.suspend"), (None, "settings.update"), (pizza.id, "key.rotate")):
+            await audit.record(
+                conn,
+                client_id=client_id,
+                operator_id=owner.id,
+                action=action,
+                target_type="client",
+                target_id="1",
+                details={"by": "hand"},
+            )
+        everything = await audit.list_all(conn, limit=5, offset=0)
+        assert [entry.action for entry in everything] == ["key.rotate", "settings.update", "client.suspend"]
+        assert everything[0].details == {"by": "hand"}
+        mine = await audit.list_for_client(conn, client_id=pizza.id, limit=1, offset=1)
+        assert [entry.action for entry in mine] == ["client.suspend"]
+
+
+async def test_notifications(pool: Pool, pizza: Shop) -> None:
+    """Newest first until read; one that arrives meanwhile stays unread."""
+    where: dict[str, Any] = {"client_id": pizza.id}
+    async with unit_of_work(pool) as conn:
+        await notifications.create(conn, **where, kind="handoff_requested", conversation_id=pizza.cnv)
+        await notifications.create(conn, **where, kind="limit_near", details={"used": 900})
+        newest, oldest = await notifications.list_unread(conn, **where, limit=5)
+        assert (newest.kind, newest.details, oldest.conversation_id) == ("limit_near", {"used": 900}, pizza.cnv)
+        await notifications.mark_read(conn, **where, through_id=oldest.id)
+        assert await notifications.list_unread(conn, **where, limit=5) == [newest]
+    with pytest.raises(errors.Invalid):
+        async with unit_of_work(pool) as conn:
+            await notifications.create(conn, **where, kind="birthday")

@@ -1,0 +1,296 @@
+"""Turns: leases, gens, and what happens when two want the same."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from server import errors
+from server.repositories import faults, turns
+from server.repositories.pool import Pool, reading, unit_of_work
+from server.repositories.turns import Turn
+from tests.repositories.conftest import Shop
+from tests.repositories.world import another_conversation, ask, say
+
+LEASE = {"lease_s": 15.0, "deadline_s": 120.0}
+
+
+async def _queued(pool: Pool, shop: Shop, conversation_id: int | None = None, *, owner: str | None = None) -> str:
+    cnv = shop.cnv if conversation_id is None else conversation_id
+    return await ask(pool, shop.id, cnv, await say(pool, shop.id, cnv, seq=1), owner=owner)
+
+
+async def _turn(pool: Pool, shop: Shop, public_id: str) -> Turn:
+    async with reading(pool) as conn:
+        turn = await turns.find(conn, client_id=shop.id, public_id=public_id)
+    assert turn is not None
+    return turn
+
+
+async def _age(pool: Pool, *, queued: bool = False) -> None:
+    """Time passes: every lease runs out, or every queued turn has waited."""
+    async with unit_of_work(pool) as conn:
+        if queued:
+            await conn.execute("update turns set created_at = created_at - interval '3 s' where status = 'queued'")
+        else:
+            await conn.execute("update turns set lease_until = now() - interval '1 s' where status = 'running'")
+
+
+async def _claim_next(pool: Pool, shop: Shop, owner: str) -> Turn | None:
+    async with unit_of_work(pool) as conn:
+        return await turns.claim_next(conn, client_id=shop.id, conversation_id=shop.cnv, owner=owner, **LEASE)
+
+
+async def _claim_orphans(pool: Pool, owner: str, limit: int = 100) -> list[Turn]:
+    async with unit_of_work(pool) as conn:
+        return await turns.claim_orphans(conn, owner=owner, limit=limit, **LEASE)
+
+
+async def test_a_turn_begins_running_or_queued(pool: Pool, pizza: Shop) -> None:
+    """With an owner it has a lease, a deadline and one attempt; without, none of them."""
+    message = await say(pool, pizza.id, pizza.cnv, seq=1)
+    running = await _turn(pool, pizza, await ask(pool, pizza.id, pizza.cnv, message, owner="ins_a"))
+    assert (running.status, running.owner, running.gen, running.attempts) == ("running", "ins_a", 1, 1)
+    assert running.lease_until is not None and running.deadline is not None
+    # Each reads the clock for itself.
+    assert abs(running.deadline - running.lease_until - timedelta(seconds=105)) < timedelta(seconds=1)
+    queued = await _turn(pool, pizza, await ask(pool, pizza.id, pizza.cnv, message, owner=None))
+    assert (queued.status, queued.owner, queued.gen, queued.attempts) == ("queued", None, 1, 0)
+    assert (queued.lease_until, queued.deadline) == (None, None)
+    async with reading(pool) as conn:
+        assert await turns.running(conn, client_id=pizza.id, conversation_id=pizza.cnv) == running
+        found = await turns.find_by_message(
+            conn, client_id=pizza.id, conversation_id=pizza.cnv, message_public_id=message
+        )
+        assert found in (running, queued)
+        assert await turns.find(conn, client_id=pizza.id, public_id="trn_") is None
+
+
+async def test_one_turn_of_a_conversation_runs(pool: Pool, pizza: Shop) -> None:
+    """The database refuses a second running one; the answer is an error of its own."""
+    await _queued(pool, pizza, owner="ins_a")
+    with pytest.raises(faults.TurnRunning):
+        await _queued(pool, pizza, owner="ins_b")
+
+
+async def test_a_turn_needs_its_message(pool: Pool, pizza: Shop) -> None:
+    """A message that is not there, or of another conversation, is NotFound."""
+    elsewhere = await say(pool, pizza.id, await another_conversation(pool, pizza.id), seq=1)
+    for message in ("msg_", elsewhere):
+        with pytest.raises(errors.NotFound):
+            await ask(pool, pizza.id, pizza.cnv, message, owner=None)
+
+
+async def test_the_oldest_is_claimed_and_only_when_none_runs(pool: Pool, pizza: Shop) -> None:
+    """First come, first served, one at a time; the first claim keeps gen 1."""
+    first, second = await _queued(pool, pizza), await _queued(pool, pizza)
+    claimed = await _claim_next(pool, pizza, "ins_a")
+    assert claimed is not None
+    assert (claimed.public_id, claimed.status, claimed.gen, claimed.attempts) == (first, "running", 1, 1)
+    assert await _claim_next(pool, pizza, "ins_b") is None
+    async with unit_of_work(pool) as conn:
+        await turns.finish(conn, client_id=pizza.id, turn_id=claimed.id, gen=1, status="done")
+    claimed = await _claim_next(pool, pizza, "ins_b")
+    assert claimed is not None and claimed.public_id == second
+
+
+async def test_a_younger_running_turn_keeps_an_older_queued_one_waiting(pool: Pool, pizza: Shop) -> None:
+    """Whichever runs, none other is claimed."""
+    await _queued(pool, pizza)
+    await _queued(pool, pizza, owner="ins_a")
+    assert await _claim_next(pool, pizza, "ins_b") is None
+
+
+async def test_two_claims_at_once(pool: Pool, pizza: Shop) -> None:
+    """Six instances claim at the same instant, again and again: one gets the turn, nobody gets a second one."""
+    for _ in range(10):
+        await _queued(pool, pizza)
+        await _queued(pool, pizza)
+        claims = await asyncio.gather(*(_claim_next(pool, pizza, f"ins_{n}") for n in range(6)), return_exceptions=True)
+        got = [claim for claim in claims if isinstance(claim, Turn)]
+        assert len(got) == 1
+        assert all(claim is None or isinstance(claim, Turn | faults.TurnRunning) for claim in claims)
+        async with unit_of_work(pool) as conn:
+            await turns.finish(conn, client_id=pizza.id, turn_id=got[0].id, gen=1, status="done")
+
+
+async def test_the_sweep_takes_over_the_dead(pool: Pool, pizza: Shop, bakery: Shop) -> None:
+    """An expired lease of any client is taken with gen + 1; a living one is not."""
+    dead = [await _queued(pool, shop, owner="ins_dead") for shop in (pizza, bakery)]
+    await _age(pool)
+    alive = await _queued(pool, pizza, await another_conversation(pool, pizza.id), owner="ins_alive")
+    claimed = await _claim_orphans(pool, "ins_new")
+    assert {turn.public_id for turn in claimed} == set(dead)
+    assert {(turn.gen, turn.attempts, turn.owner, turn.status) for turn in claimed} == {(2, 2, "ins_new", "running")}
+    assert (await _turn(pool, pizza, alive)).owner == "ins_alive"
+    assert await _claim_orphans(pool, "ins_new") == []
+
+
+async def test_the_sweep_takes_queued_turns_that_nobody_took(pool: Pool, pizza: Shop) -> None:
+    """After 2 s, one of a conversation, none beside a running one, gen unchanged."""
+    busy = await another_conversation(pool, pizza.id)
+    await _queued(pool, pizza, busy, owner="ins_a")
+    await _queued(pool, pizza, busy)
+    first, second = await _queued(pool, pizza), await _queued(pool, pizza)
+    assert await _claim_orphans(pool, "ins_b") == []
+    await _age(pool, queued=True)
+    [claimed] = await _claim_orphans(pool, "ins_b")
+    assert (claimed.public_id, claimed.gen, claimed.attempts) == (first, 1, 1)
+    assert (await _turn(pool, pizza, second)).status == "queued"
+
+
+async def test_a_dead_turn_goes_before_its_queued_sibling(pool: Pool, pizza: Shop) -> None:
+    """Never two turns of one conversation, even when both are orphans."""
+    dead = await _queued(pool, pizza, owner="ins_dead")
+    await _queued(pool, pizza)
+    await _age(pool)
+    await _age(pool, queued=True)
+    assert [turn.public_id for turn in await _claim_orphans(pool, "ins_b")] == [dead]
+
+
+async def test_sweeps_at_once_share_the_orphans(pool: Pool, pizza: Shop) -> None:
+    """Five sweeps at the same instant: every orphan is taken by exactly one, none twice."""
+    conversations = [await another_conversation(pool, pizza.id) for _ in range(20)]
+    dead = [await _queued(pool, pizza, cnv, owner="ins_dead") for cnv in conversations[:10]]
+    waiting = [await _queued(pool, pizza, cnv) for cnv in conversations[10:]]
+    await _age(pool)
+    await _age(pool, queued=True)
+    swept = await asyncio.gather(*(_claim_orphans(pool, f"ins_{n}", limit=6) for n in range(5)))
+    rest = await _claim_orphans(pool, "ins_last")
+    taken = [turn.public_id for claims in [*swept, rest] for turn in claims]
+    assert sorted(taken) == sorted(dead + waiting)
+    assert max(len(claims) for claims in swept) <= 6
+
+
+async def test_a_sweep_skips_what_its_owner_is_writing(pool: Pool, pizza: Shop) -> None:
+    """A fence that is held is not waited for: SKIP LOCKED."""
+    turn = await _turn(pool, pizza, await _queued(pool, pizza, owner="ins_a"))
+    async with unit_of_work(pool) as conn:
+        assert await turns.fence(conn, client_id=pizza.id, turn_id=turn.id, gen=1, owner="ins_a")
+        await conn.execute("update turns set lease_until = now() - interval '1 s' where id = %s", [turn.id])
+        assert await asyncio.wait_for(_claim_orphans(pool, "ins_b"), 5) == []
+    assert [taken.id for taken in await _claim_orphans(pool, "ins_b")] == [turn.id]
+
+
+async def test_a_lease_is_extended_while_it_holds(pool: Pool, pizza: Shop) -> None:
+    """Only one's own, running, unexpired turns."""
+    mine = await _turn(pool, pizza, await _queued(pool, pizza, owner="ins_a"))
+    other = await another_conversation(pool, pizza.id)
+    theirs = await _turn(pool, pizza, await _queued(pool, pizza, other, owner="ins_b"))
+    async with unit_of_work(pool) as conn:
+        assert await turns.extend(conn, owner="ins_a", turn_ids=[mine.id, theirs.id], lease_s=60) == [mine.id]
+    after = await _turn(pool, pizza, mine.public_id)
+    assert after.lease_until is not None and mine.lease_until is not None
+    assert after.lease_until - mine.lease_until > timedelta(seconds=44)
+    await _age(pool)
+    async with unit_of_work(pool) as conn:
+        assert await turns.extend(conn, owner="ins_a", turn_ids=[mine.id], lease_s=60) == []
+        assert await turns.extend(conn, owner="ins_a", turn_ids=[], lease_s=60) == []
+
+
+async def test_a_fence_is_lost(pool: Pool, pizza: Shop) -> None:
+    """By another gen, another owner, an expired lease, an end: each is a no."""
+    turn = await _turn(pool, pizza, await _queued(pool, pizza, owner="ins_a"))
+
+    async def fence(gen: int, owner: str) -> bool:
+        async with unit_of_work(pool) as conn:
+            return await turns.fence(conn, client_id=pizza.id, turn_id=turn.id, gen=gen, owner=owner)
+
+    assert await fence(1, "ins_a")
+    assert not await fence(2, "ins_a")
+    assert not await fence(1, "ins_b")
+    await _age(pool)
+    assert not await fence(1, "ins_a")
+    await _claim_orphans(pool, "ins_b")
+    assert not await fence(1, "ins_a")
+    assert await fence(2, "ins_b")
+    async with unit_of_work(pool) as conn:
+        await turns.finish(conn, client_id=pizza.id, turn_id=turn.id, gen=2, status="done")
+    assert not await fence(2, "ins_b")
+
+
+async def test_a_lease_that_ends_within_a_transaction_is_lost(pool: Pool, pizza: Shop) -> None:
+    """The clock of the statement counts, not that of the transaction's beginning."""
+    message = await say(pool, pizza.id, pizza.cnv, seq=1)
+    async with unit_of_work(pool) as conn:
+        await conn.execute("select 1")
+        await turns.create(
+            conn,
+            client_id=pizza.id,
+            conversation_id=pizza.cnv,
+            public_id="trn_short",
+            message_public_id=message,
+            answer_id="msg_a",
+            owner="ins_a",
+            lease_s=0.02,
+            deadline_s=120,
+        )
+        turn = await turns.find(conn, client_id=pizza.id, public_id="trn_short")
+        assert turn is not None
+        await conn.execute("select pg_sleep(0.03)")  # the database's own clock moves on
+        assert not await turns.fence(conn, client_id=pizza.id, turn_id=turn.id, gen=1, owner="ins_a")
+        assert await turns.extend(conn, owner="ins_a", turn_ids=[turn.id], lease_s=15) == []
+
+
+async def test_a_stale_writer_finishes_nothing(pool: Pool, pizza: Shop) -> None:
+    """finish() of an older gen changes nothing; of the right one it ends the turn once."""
+    public_id = await _queued(pool, pizza, owner="ins_a")
+    await _age(pool)
+    [turn] = await _claim_orphans(pool, "ins_b")
+    async with unit_of_work(pool) as conn:
+        await turns.finish(conn, client_id=pizza.id, turn_id=turn.id, gen=1, status="done")
+    assert (await _turn(pool, pizza, public_id)).status == "running"
+    async with unit_of_work(pool) as conn:
+        await turns.finish(conn, client_id=pizza.id, turn_id=turn.id, gen=2, status="failed", error="model_timeout")
+        await turns.finish(conn, client_id=pizza.id, turn_id=turn.id, gen=2, status="done")
+    ended = await _turn(pool, pizza, public_id)
+    assert (ended.status, ended.error, ended.lease_until) == ("failed", "model_timeout", None)
+
+
+async def test_stop(pool: Pool, pizza: Shop) -> None:
+    """A queued or running turn stops with gen + 1, once; its owner may not write any more."""
+    running = await _queued(pool, pizza, owner="ins_a")
+    queued = await _queued(pool, pizza)
+    for public_id in (running, queued):
+        async with unit_of_work(pool) as conn:
+            where: dict[str, Any] = {"client_id": pizza.id, "conversation_id": pizza.cnv}
+            stopped = await turns.stop(conn, **where, public_id=public_id)
+            assert stopped is not None and (stopped.status, stopped.gen) == ("stopped", 2)
+            assert not await turns.fence(conn, client_id=pizza.id, turn_id=stopped.id, gen=1, owner="ins_a")
+            assert await turns.stop(conn, **where, public_id=public_id) is None
+
+
+async def test_release(pool: Pool, pizza: Shop) -> None:
+    """A draining instance hands back its own running turns; the attempt does not count."""
+    mine = await _queued(pool, pizza, owner="ins_a")
+    theirs = await _queued(pool, pizza, await another_conversation(pool, pizza.id), owner="ins_b")
+    async with unit_of_work(pool) as conn:
+        [released] = await turns.release(conn, owner="ins_a")
+    assert (released.public_id, released.status, released.gen, released.attempts) == (mine, "queued", 2, 0)
+    assert (released.owner, released.lease_until) == (None, None)
+    assert (await _turn(pool, pizza, theirs)).status == "running"
+    claimed = await _claim_next(pool, pizza, "ins_b")
+    assert claimed is not None and (claimed.public_id, claimed.gen, claimed.attempts) == (mine, 2, 1)
+
+
+async def test_steps(pool: Pool, pizza: Shop) -> None:
+    """Steps are read in order; a number is taken once; an older gen ends none; an end is final."""
+    turn = await _turn(pool, pizza, await _queued(pool, pizza, owner="ins_a"))
+    where: dict[str, Any] = {"client_id": pizza.id, "turn_id": turn.id}
+    async with unit_of_work(pool) as conn:
+        await turns.create_step(conn, **where, no=2, kind="tool", state="started", request_hash=b"2", gen=2)
+        await turns.create_step(
+            conn, **where, no=1, kind="llm", state="done", request_hash=b"1", gen=1, result={"text": "hi"}
+        )
+        await turns.finish_step(conn, **where, no=2, gen=1, state="done", result="stale")
+        await turns.finish_step(conn, **where, no=2, gen=2, state="unknown", result=None)
+        await turns.finish_step(conn, **where, no=2, gen=3, state="done", result="too late")
+        one, two = await turns.steps(conn, **where)
+    assert (one.no, one.kind, one.state, one.result, one.request_hash) == (1, "llm", "done", {"text": "hi"}, b"1")
+    assert (two.no, two.kind, two.state, two.result, two.gen) == (2, "tool", "unknown", None, 2)
+    assert one.finished_at is not None and two.finished_at is not None
+    with pytest.raises(errors.Conflict) as caught:
+        async with unit_of_work(pool) as conn:
+            await turns.create_step(conn, **where, no=1, kind="llm", state="done", request_hash=b"x", gen=1)
+    assert caught.value.code == "step_exists"

@@ -1,0 +1,213 @@
+"""Rows of every kind for one client, so that a test can try to reach them as another."""
+
+import secrets
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+import msgspec
+
+from server import ids
+from server.repositories import (
+    audit,
+    client_tools,
+    conversations,
+    endpoints,
+    events,
+    integrations,
+    knowledge,
+    messages,
+    notifications,
+    operators,
+    tool_executions,
+    tools,
+    turns,
+    usage,
+    visitors,
+)
+from server.repositories.events import NewEvent
+from server.repositories.pool import Pool, reading, unit_of_work
+from tests.repositories.conftest import Shop
+
+TODAY = date(2031, 5, 20)
+NOW = datetime(2031, 5, 20, 12, tzinfo=UTC)
+
+
+class World(msgspec.Struct, frozen=True):
+    """The ids of one client's rows. The turn runs, owned by instance `ins_a`; the answer is of an earlier, done one."""
+
+    id: int
+    cnv: int
+    public_id: str
+    session_id: str
+    question: str
+    answer: str
+    question_row: int
+    turn: int
+    turn_public_id: str
+    queued_cnv: int
+    queued_turn: str
+    visitor: int
+    operator: int
+    tool: int
+    integration: int
+    endpoint: int
+    document: int
+    notification: int
+
+
+async def say(
+    pool: Pool, client_id: int, conversation_id: int, *, seq: int, role: str = "user", cid: str | None = None
+) -> str:
+    """A message; its public id."""
+    public_id = ids.message_id()
+    async with unit_of_work(pool) as conn:
+        await messages.create(
+            conn,
+            client_id=client_id,
+            conversation_id=conversation_id,
+            public_id=public_id,
+            role=role,
+            content=f"{role} {seq}",
+            seq=seq,
+            created_at=NOW,
+            cid=cid,
+            tokens_input=10,
+            tokens_output=5,
+            cost=Decimal("0.0000012345"),
+        )
+    return public_id
+
+
+async def ask(pool: Pool, client_id: int, conversation_id: int, message_id: str, *, owner: str | None) -> str:
+    """A turn, running when it has an owner; its public id."""
+    public_id = ids.turn_id()
+    async with unit_of_work(pool) as conn:
+        await turns.create(
+            conn,
+            client_id=client_id,
+            conversation_id=conversation_id,
+            public_id=public_id,
+            message_public_id=message_id,
+            answer_id=ids.message_id(),
+            owner=owner,
+            lease_s=15,
+            deadline_s=120,
+        )
+    return public_id
+
+
+async def another_conversation(pool: Pool, client_id: int) -> int:
+    """One more conversation of a client."""
+    async with unit_of_work(pool) as conn:
+        made = await conversations.create(
+            conn,
+            client_id=client_id,
+            public_id=ids.conversation_id(),
+            session_id=ids.session_id(),
+            session_token_hash=secrets.token_bytes(32),
+            epoch="e",
+            channel="api",
+            locale="he",
+        )
+    return made.id
+
+
+async def populate(pool: Pool, shop: Shop) -> World:
+    """Fills a shop with rows of every kind."""
+    question = await say(pool, shop.id, shop.cnv, seq=1, cid="c1")
+    answer = await say(pool, shop.id, shop.cnv, seq=2, role="assistant")
+    turn_public_id = await ask(pool, shop.id, shop.cnv, question, owner="ins_a")
+    queued_cnv = await another_conversation(pool, shop.id)
+    queued_turn = await ask(pool, shop.id, queued_cnv, await say(pool, shop.id, queued_cnv, seq=1), owner=None)
+    async with reading(pool) as conn:
+        turn = await turns.find(conn, client_id=shop.id, public_id=turn_public_id)
+        assert turn is not None
+    async with unit_of_work(pool) as conn:
+        await turns.create_step(
+            conn, client_id=shop.id, turn_id=turn.id, no=1, kind="tool", state="started", request_hash=b"h", gen=1
+        )
+        new = NewEvent(1, "message.created", b'{"type":"message.created"}', turn.id, 1)
+        await events.append(conn, client_id=shop.id, conversation_id=shop.cnv, events=[new])
+        await usage.record(conn, client_id=shop.id, day=TODAY, messages=1000, cost=Decimal("1.5"))
+        await tool_executions.start(
+            conn,
+            client_id=shop.id,
+            conversation_id=shop.cnv,
+            turn_id=turn.id,
+            call_id="call_1",
+            tool_name="t",
+            parameters={"order": 1},
+        )
+        visitor = await visitors.verify(conn, client_id=shop.id, external_id="v1", name="Ann", email=None)
+        await conversations.set_visitor(
+            conn, client_id=shop.id, conversation_id=shop.cnv, visitor_id=visitor.id, user_identifier="ann"
+        )
+        operator = await operators.create(
+            conn,
+            client_id=shop.id,
+            email=f"{secrets.token_hex(4)}@x.example",
+            name="Olga",
+            password_hash="$argon2id$",
+            role="operator",
+        )
+        tool = await tools.create(
+            conn,
+            tool_name=f"tool_{shop.client.name}",
+            description="d",
+            parameters_schema={"type": "object"},
+            category="shop",
+            effect="read_only",
+            label={"en": "Looking"},
+        )
+        await client_tools.enable(conn, client_id=shop.id, tool_id=tool.id, n8n_webhook_url="https://n8n.example/a")
+        integration = await integrations.create(
+            conn, client_id=shop.id, integration_type="custom_api", connection_config=b"sealed"
+        )
+        endpoint = await endpoints.create(
+            conn,
+            client_id=shop.id,
+            integration_id=integration.id,
+            endpoint_name="get_product",
+            endpoint_url="/products/{id}",
+            method="GET",
+            description="d",
+            parameters_schema={},
+        )
+        document = await knowledge.create_document(
+            conn, client_id=shop.id, title="FAQ", source_type="faq", source_url=None, content_hash=b"sha"
+        )
+        await knowledge.replace_chunks(
+            conn, client_id=shop.id, document_id=document.id, contents=["opening hours: nine to five"], tokens=6
+        )
+        await knowledge.set_embeddings(conn, client_id=shop.id, document_id=document.id, embeddings=[[1.0, 0.0]])
+        await notifications.create(conn, client_id=shop.id, kind="handoff_requested", conversation_id=shop.cnv)
+        [notification] = await notifications.list_unread(conn, client_id=shop.id, limit=1)
+        await audit.record(
+            conn,
+            client_id=shop.id,
+            operator_id=operator.id,
+            action="client.update",
+            target_type="client",
+            target_id=str(shop.id),
+        )
+        [first, _] = await messages.all(conn, client_id=shop.id, conversation_id=shop.cnv)
+    return World(
+        id=shop.id,
+        cnv=shop.cnv,
+        public_id=shop.conversation.public_id,
+        session_id=shop.conversation.session_id,
+        question=question,
+        answer=answer,
+        question_row=first.id,
+        turn=turn.id,
+        turn_public_id=turn_public_id,
+        queued_cnv=queued_cnv,
+        queued_turn=queued_turn,
+        visitor=visitor.id,
+        operator=operator.id,
+        tool=tool.id,
+        integration=integration.id,
+        endpoint=endpoint.id,
+        document=document.id,
+        notification=notification.id,
+    )
