@@ -1,0 +1,222 @@
+"""How the providers reach the network: the official clients' aiohttp transport, with the raw response within reach.
+
+The official clients build the request, sign it, retry and pool. Their own way to the stream passes every chunk
+through four generators and a content decoder; here the chunks are read from aiohttp as they came off the socket.
+Three things are added to the clients' transport:
+
+- the aiohttp response, in the response's `extensions`;
+- what the last try was answered with, so that a turn out of time says "429" and not just "timeout";
+- a `Retry-After` that the deadline does not leave time for ends the retries at once.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import aiohttp
+import msgspec
+
+from server.errors import ModelBusy, ModelError, ModelGarbage, ModelRefused, ModelTimeout, ModelUnreachable
+from server.llm.provider import ModelEvent
+
+if TYPE_CHECKING:
+    import httpx
+    import httpx2
+
+
+class Timeouts(msgspec.Struct, frozen=True):
+    """Seconds of patience with a provider, apart from the turn's deadline."""
+
+    # TCP and TLS to any provider take well under a second; five leave room for a lost SYN and its retransmissions.
+    connect_s: float = 5.0
+    # Hosted models begin to answer within 1 to 10 s; a local one may first load itself from disk.
+    first_byte_s: float = 30.0
+    # Providers send a token or a keep-alive every few seconds at the least.
+    idle_s: float = 20.0
+
+
+DEFAULT_TIMEOUTS: Final = Timeouts()
+# The clients' own default: half a second and one second, with jitter, and then the visitor is told.
+MAX_RETRIES: Final = 2
+# A turn comes to the same provider again within a minute; a kept connection saves it the TLS handshake.
+_KEEP_ALIVE_S: Final = 60.0
+_MAX_CONNECTIONS: Final = 1000
+# After the last event, how long to wait for the end of the body, without which a connection cannot be used again.
+_DRAIN_S: Final = 0.25
+
+_EXTENSION: Final = "frontdesk.aiohttp"
+
+
+class Decoder(Protocol):
+    """What of `llm.wire` a stream needs."""
+
+    done: bool
+    failure: ModelError | None
+
+    def feed(self, chunk: bytes) -> list[ModelEvent]: ...
+
+    def close(self) -> list[ModelEvent]: ...
+
+
+class Attempts:
+    """The tries of one call: until when they may go on, and how the last one was answered."""
+
+    __slots__ = ("ends_at", "last_status")
+
+    def __init__(self, seconds: float) -> None:
+        self.ends_at = time.monotonic() + seconds
+        self.last_status: int | None = None
+
+    def remaining_s(self) -> float:
+        return self.ends_at - time.monotonic()
+
+
+# The clients take no argument that would reach the transport, but they call it in the task that called them.
+attempts: ContextVar[Attempts | None] = ContextVar("attempts", default=None)
+
+
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=_MAX_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE_S),
+        # Providers set cookies that no API call needs.
+        cookie_jar=aiohttp.DummyCookieJar(),
+        # HTTPS_PROXY and NO_PROXY, which many closed networks need.
+        trust_env=True,
+    )
+
+
+def retry_after_s(headers: Any) -> float:
+    """Seconds that a response asks to wait, 0.0 for none. A date in `Retry-After` counts as none."""
+    with suppress(ValueError):
+        return float(headers.get("retry-after-ms", "")) / 1000
+    with suppress(ValueError):
+        return float(headers.get("retry-after", ""))
+    return 0.0
+
+
+def _after(response: Any) -> Any:
+    """What both transports do with a response; httpx and httpx2 are twins without a common type."""
+    response.extensions[_EXTENSION] = response.stream._aiohttp_response
+    tries = attempts.get()
+    if tries is not None:
+        tries.last_status = response.status_code
+        if response.status_code >= 400 and retry_after_s(response.headers) > tries.remaining_s():
+            response.headers["x-should-retry"] = "false"  # both clients obey it
+    return response
+
+
+def httpx2_transport() -> "httpx2.AsyncBaseTransport":
+    """For the clients of OpenAI and Anthropic."""
+    import httpx2
+    from httpx_aiohttp.httpx2 import AiohttpTransport
+
+    class RawTransport(AiohttpTransport):
+        async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            response: httpx2.Response = _after(await super().handle_async_request(request))
+            return response
+
+    return RawTransport(client=_session)
+
+
+def httpx_transport() -> "httpx.AsyncBaseTransport":
+    """For the client of Ollama."""
+    import httpx
+    from httpx_aiohttp import AiohttpTransport
+
+    class RawTransport(AiohttpTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            response: httpx.Response = _after(await super().handle_async_request(request))
+            return response
+
+    return RawTransport(client=_session)
+
+
+async def read_events(
+    extensions: Any, decoder: Decoder, tries: Attempts, timeouts: Timeouts
+) -> AsyncGenerator[list[ModelEvent], None]:
+    """The events of a response that was opened through one of the transports, a batch a read.
+
+    Raises ModelTimeout after `idle_s` of silence and at the deadline, ModelUnreachable when the connection breaks,
+    ModelGarbage when it ends too early. The caller closes the response, which gives the connection back to the pool
+    when the body was read to its end, and else closes it.
+    """
+    response: aiohttp.ClientResponse = extensions[_EXTENSION]
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding != "identity":  # we ask for none; a proxy in between that compresses all the same breaks streaming too
+        raise ModelGarbage(f"the provider's answer is compressed ({encoding}), which was not asked for")
+    content = response.content
+    loop = asyncio.get_running_loop()
+    timer = loop.call_later(
+        max(0.0, tries.remaining_s()), content.set_exception, ModelTimeout("the turn's deadline passed mid-answer")
+    )
+    first = True
+    try:
+        while not decoder.done:
+            chunk = await content.readany()
+            if first:
+                first = False
+                if (connection := response.connection) is not None and (protocol := connection.protocol) is not None:
+                    protocol.read_timeout = timeouts.idle_s
+                    protocol.start_timeout()
+            events = decoder.feed(chunk) if chunk else decoder.close()
+            if events:
+                yield events
+            if decoder.failure is not None:
+                raise decoder.failure
+        await _drain(content)
+    except aiohttp.SocketTimeoutError as error:
+        seconds = timeouts.first_byte_s if first else timeouts.idle_s
+        raise ModelTimeout(f"no byte from the provider for {seconds:g} s") from error
+    except aiohttp.ClientPayloadError as error:
+        raise ModelGarbage("the connection closed in the middle of the answer") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise ModelUnreachable(f"the connection to the provider broke: {type(error).__name__}") from error
+    finally:
+        timer.cancel()
+
+
+async def _drain(content: aiohttp.StreamReader) -> None:
+    """Reads the end of a finished body, most often in the buffer already, so that the connection can be kept."""
+    if content.at_eof():
+        return
+    with suppress(TimeoutError, aiohttp.ClientError):
+        async with asyncio.timeout(_DRAIN_S):
+            while await content.readany():
+                pass
+
+
+def status_error(status: int, reason: str) -> ModelError:
+    """An HTTP status after every retry, in our tree. `reason` is the provider's; it is cut to a line for the log."""
+    text = f"HTTP {status}: {' '.join(reason.split())[:300]}"
+    if status in (429, 529):
+        return ModelBusy(text)
+    if status in (408, 504):
+        return ModelTimeout(text)
+    if status >= 500 or status == 409:
+        return ModelUnreachable(text)
+    return ModelRefused(text)
+
+
+def connection_error(error: BaseException, timeouts: Timeouts) -> ModelError:
+    """What a client's connection error was. The clients' mapping calls a refused connection a timeout, so its causes
+    are asked."""
+    cause: BaseException | None = error
+    last = error
+    while cause is not None:
+        if isinstance(cause, aiohttp.ConnectionTimeoutError):
+            return ModelTimeout(f"no connection to the provider within {timeouts.connect_s:g} s")
+        if isinstance(cause, aiohttp.ServerTimeoutError | TimeoutError):
+            return ModelTimeout(f"no byte from the provider for {timeouts.first_byte_s:g} s")
+        last = cause
+        cause = cause.__cause__
+    return ModelUnreachable(f"no connection to the provider: {type(last).__name__}: {last}"[:300])
+
+
+def out_of_time(tries: Attempts) -> ModelError:
+    """The deadline passed before the answer began."""
+    if tries.last_status is not None and tries.last_status >= 400:
+        return status_error(tries.last_status, "and no time left for another try")
+    return ModelTimeout("the turn's deadline passed before the provider answered")
