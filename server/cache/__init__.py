@@ -1,0 +1,1 @@
+"""What Redis makes faster. Losing any of it answers no question wrongly."""

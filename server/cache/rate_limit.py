@@ -1,0 +1,84 @@
+"""Counts requests a minute in Redis: per client, per address, per visitor.
+
+When Redis is away, each instance counts for itself with its share of the limit: slower to notice, never off.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from server import log
+from server.errors import RateLimited
+
+logger = log.get("rate_limit")
+
+WINDOW_S = 60
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """At most `most` a minute under `key`. `name` tells the caller which limit it was."""
+
+    name: str
+    key: str
+    most: int
+
+
+class RateLimiter:
+    """`instances` says how many share the limits, for the time without Redis."""
+
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        clock: Callable[[], float] = time.time,
+        instances: Callable[[], int] = lambda: 1,
+    ) -> None:
+        self._redis = redis
+        self._clock = clock
+        self._instances = instances
+        self._local: Counter[str] = Counter()
+        self._local_minute = 0
+
+    async def check(self, *limits: Limit) -> None:
+        """Counts one request against every limit, in one round trip. Raises RateLimited for the first that is over."""
+        now = self._clock()
+        minute = int(now // WINDOW_S)
+        counts = await self._count([f"rate_limit:{limit.key}:{minute}" for limit in limits])
+        if counts is None:
+            counts = self._count_here(minute, limits)
+            shares = [max(1, limit.most // max(1, self._instances())) for limit in limits]
+        else:
+            shares = [limit.most for limit in limits]
+        for limit, count, most in zip(limits, counts, shares, strict=True):
+            if count > most:
+                wait_ms = int((WINDOW_S - now % WINDOW_S) * 1000) + 1
+                raise RateLimited(
+                    f"more than {limit.most} requests a minute for this {limit.name}; "
+                    f"the next minute begins in {-(-wait_ms // 1000)} s",
+                    code=f"rate_limited_{limit.name}",
+                    retry_after_ms=wait_ms,
+                )
+
+    async def _count(self, keys: list[str]) -> list[int] | None:
+        pipeline = self._redis.pipeline(transaction=False)
+        for key in keys:
+            pipeline.incr(key)
+            pipeline.expire(key, WINDOW_S)
+        try:
+            answers = await pipeline.execute()
+        except (RedisError, OSError) as error:
+            logger.warning("counting without redis", reason=str(error))
+            return None
+        return [int(count) for count in answers[::2]]
+
+    def _count_here(self, minute: int, limits: tuple[Limit, ...]) -> list[int]:
+        if minute != self._local_minute:
+            self._local.clear()
+            self._local_minute = minute
+        for limit in limits:
+            self._local[limit.key] += 1
+        return [self._local[limit.key] for limit in limits]

@@ -1,0 +1,63 @@
+"""The text of running answers, so that a browser that comes back mid-answer gets a snapshot.
+
+Kept here for answers this instance runs, and in Redis, in order with the published deltas, for everybody else.
+"""
+
+import msgspec
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from server import log
+from server.fanout.bus import Bus
+
+logger = log.get("fanout")
+
+# Seconds a partial text outlives its last delta: five turns' deadlines.
+LIFETIME_S = 600
+
+
+class LiveText(msgspec.Struct, gc=False):
+    """A running answer: everything up to delta `n` of `gen`, and what stopping it would be accounted as."""
+
+    turn_id: str
+    message_id: str
+    gen: int
+    n: int
+    text: str
+    provider: str
+    model: str
+    tokens_input: int
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(LiveText)
+
+
+class LiveTexts:
+    """Partial texts by turn (public id)."""
+
+    def __init__(self, redis: Redis, bus: Bus) -> None:
+        self._redis = redis
+        self._bus = bus
+        self._here: dict[str, LiveText] = {}
+
+    def put(self, live: LiveText) -> None:
+        """Keeps the newest state. Goes to Redis before the delta it belongs to, so a snapshot is never behind."""
+        self._here[live.turn_id] = live
+        self._bus.command("SET", f"live:{live.turn_id}", _encoder.encode(live), "EX", LIFETIME_S)
+
+    def drop(self, turn_id: str) -> None:
+        """The answer is in the journal now."""
+        if self._here.pop(turn_id, None) is not None:
+            self._bus.command("DEL", f"live:{turn_id}")
+
+    async def get(self, turn_id: str) -> LiveText | None:
+        """The newest known state; None when nothing was said yet, or Redis lost it."""
+        if live := self._here.get(turn_id):
+            return live
+        try:
+            raw = await self._redis.get(f"live:{turn_id}")
+        except (RedisError, OSError) as error:
+            logger.warning("live text not read", turn=turn_id, reason=str(error))
+            return None
+        return _decoder.decode(raw) if raw else None

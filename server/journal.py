@@ -1,0 +1,140 @@
+"""The journal of conversations: the only write path and the only read path of events.
+
+A write is one transaction that holds the conversation's row, so its events are numbered without gaps, in the order they
+were committed. What is published is what was stored, after the commit and never before.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+import msgspec
+from psycopg import AsyncCursor
+
+from server.errors import NotFound
+from server.fanout import channels
+from server.fanout.hub import Hub
+from server.protocol import codec
+from server.protocol.visitor import Durable
+from server.repositories import conversations, events
+from server.repositories.conversations import Conversation, LockedConversation
+from server.repositories.events import Event, NewEvent
+from server.repositories.pool import Conn, Pool, reading, unit_of_work
+
+# A reader further behind than this gets a snapshot instead (reliability: 300 events or 256 KB).
+REPLAY_EVENTS = 300
+REPLAY_BYTES = 256 * 1024
+
+
+class Entry:
+    """One open write. Use `conn` for what belongs to it, `locked()` before the first event."""
+
+    def __init__(self, conn: Conn, client_id: int, lock: AsyncCursor[LockedConversation]) -> None:
+        self.conn = conn
+        self._client_id = client_id
+        self._lock = lock
+        self._conversation: LockedConversation | None = None
+        self._events: list[NewEvent] = []
+        self._messages = 0
+
+    async def locked(self) -> LockedConversation:
+        """The conversation as it is now, held until the commit. Raises NotFound."""
+        if self._conversation is None:
+            self._conversation = await self._lock.fetchone()
+            if self._conversation is None:
+                raise NotFound("no such conversation")
+        return self._conversation
+
+    @property
+    def conversation(self) -> LockedConversation:
+        """What `locked()` returned."""
+        if self._conversation is None:
+            raise RuntimeError("await entry.locked() first")
+        return self._conversation
+
+    @property
+    def at(self) -> datetime:
+        """The transaction's time by the database's clock."""
+        return self.conversation.at
+
+    @property
+    def next_seq(self) -> int:
+        """The number of the next event."""
+        return self.conversation.last_seq + len(self._events) + 1
+
+    def append(
+        self, frame: Durable, *, turn_id: int | None = None, gen: int | None = None, message: bool = False
+    ) -> None:
+        """Adds an event. `frame.seq` must be `next_seq`; `message` counts one more message in the conversation."""
+        if frame.seq != self.next_seq:
+            raise RuntimeError(f"seq {frame.seq} is not the next, {self.next_seq}")
+        tag = str(frame.__struct_config__.tag)
+        self._events.append(NewEvent(frame.seq, tag, codec.encode(frame), turn_id, gen))
+        self._messages += message
+
+    @property
+    def total_messages(self) -> int:
+        """How many messages the conversation has once this is committed."""
+        return self.conversation.total_messages + self._messages
+
+    async def flush(self) -> list[NewEvent]:
+        """Writes what was appended. Called once, by the journal."""
+        if self._events:
+            conversation = self.conversation
+            await events.append(
+                self.conn, client_id=self._client_id, conversation_id=conversation.id, events=self._events
+            )
+            await conversations.advance(
+                self.conn,
+                client_id=self._client_id,
+                conversation_id=conversation.id,
+                last_seq=self._events[-1].seq,
+                messages_added=self._messages,
+            )
+        return self._events
+
+
+class Replay(msgspec.Struct, frozen=True):
+    """Events after a seq, in order. `complete` is False when there were more than a replay may hold."""
+
+    events: list[Event]
+    complete: bool
+
+
+class Journal:
+    """Writes and reads events of conversations."""
+
+    def __init__(self, pool: Pool, hub: Hub) -> None:
+        self._pool = pool
+        self._hub = hub
+
+    @asynccontextmanager
+    async def write(self, *, client_id: int, conversation_id: int) -> AsyncIterator[Entry]:
+        """One transaction. Its events are published after it has committed; an exception leaves nothing behind.
+
+        The lock is asked for and not awaited, so that the caller's first statements go with it in one round trip.
+        """
+        async with unit_of_work(self._pool) as conn:
+            lock = await conversations.lock(conn, client_id=client_id, conversation_id=conversation_id)
+            entry = Entry(conn, client_id, lock)
+            yield entry
+            written = await entry.flush()
+        if written:
+            channel = channels.conversation(entry.conversation.public_id)
+            for event in written:
+                self._hub.publish(channel, event.seq, event.payload)
+
+    async def republish(self, client_id: int, conversation: Conversation) -> None:
+        """Publishes again what was committed after `conversation` was read; receivers ignore what they have."""
+        replay = await self.replay(client_id=client_id, conversation_id=conversation.id, after=conversation.last_seq)
+        for event in replay.events:
+            self._hub.publish(channels.conversation(conversation.public_id), event.seq, event.payload)
+
+    async def replay(self, *, client_id: int, conversation_id: int, after: int) -> Replay:
+        """What a reader that has seen `after` missed."""
+        async with reading(self._pool) as conn:
+            found = await events.after(
+                conn, client_id=client_id, conversation_id=conversation_id, seq=after, limit=REPLAY_EVENTS + 1
+            )
+        small = len(found) <= REPLAY_EVENTS and sum(len(event.payload) for event in found) <= REPLAY_BYTES
+        return Replay(found if small else [], small)

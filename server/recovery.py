@@ -1,0 +1,111 @@
+"""Brings a reader up to date: subscribe, hold back what comes in, read the journal, merge by seq, let go.
+
+A reader is recovered whole or not at all: every missed event in order, or a snapshot of everything.
+"""
+
+import msgspec
+
+from server.errors import NotFound
+from server.fanout.live import LiveTexts
+from server.journal import Journal
+from server.protocol.parts import LiveAnswer, Message, Owner, Rating, Role, TokenUsage
+from server.protocol.visitor import Snapshot
+from server.repositories import conversations, messages, turns
+from server.repositories.conversations import Conversation
+from server.repositories.events import Event
+from server.repositories.messages import MessageRow
+from server.repositories.pool import Pool, reading
+
+# Messages in a snapshot; older ones come by `GET .../messages?before=`.
+SNAPSHOT_MESSAGES = 50
+
+
+class Recovery(msgspec.Struct, frozen=True):
+    """What brings a reader to `up_to`. With `resumed`, `events` are what it missed; else the snapshot is everything."""
+
+    resumed: bool
+    events: list[Event]
+    snapshot: Snapshot | None
+    up_to: int
+
+
+class Recoverer:
+    """Reads what a reader needs; the reader subscribes before and merges after."""
+
+    def __init__(self, pool: Pool, journal: Journal, live: LiveTexts) -> None:
+        self._pool = pool
+        self._journal = journal
+        self._live = live
+
+    async def recover(self, conversation: Conversation, *, epoch: str | None, last_seq: int | None) -> Recovery:
+        """`conversation` names it; its state is read anew. Raises Unavailable, NotFound."""
+        if last_seq is not None and epoch == conversation.epoch:
+            replay = await self._journal.replay(
+                client_id=conversation.client_id, conversation_id=conversation.id, after=last_seq
+            )
+            now = await self._now(conversation)
+            # A seq that was never given out comes from another life of the conversation.
+            if replay.complete and last_seq <= now.last_seq:
+                head = replay.events[-1].seq if replay.events else last_seq
+                live = await self.live(conversation)
+                snapshot = Snapshot(up_to_seq=head, owner=_owner(now), live=live) if live else None
+                return Recovery(resumed=True, events=replay.events, snapshot=snapshot, up_to=head)
+        now = await self._now(conversation)
+        async with reading(self._pool) as conn:
+            rows = await messages.page(
+                conn, client_id=now.client_id, conversation_id=now.id, before=None, limit=SNAPSHOT_MESSAGES
+            )
+        snapshot = Snapshot(
+            up_to_seq=now.last_seq,
+            owner=_owner(now),
+            # Later ones come as events.
+            messages=[as_message(row) for row in rows if row.seq <= now.last_seq],
+            live=await self.live(conversation),
+        )
+        return Recovery(resumed=False, events=[], snapshot=snapshot, up_to=now.last_seq)
+
+    async def live(self, conversation: Conversation) -> LiveAnswer | None:
+        """The running answer so far."""
+        async with reading(self._pool) as conn:
+            turn = await turns.running(conn, client_id=conversation.client_id, conversation_id=conversation.id)
+        if turn is None:
+            return None
+        said = await self._live.get(turn.public_id)
+        if said is None or said.gen != turn.gen:
+            return LiveAnswer(turn_id=turn.public_id, message_id=turn.answer_id, gen=turn.gen, n=0, text="")
+        return LiveAnswer(turn_id=turn.public_id, message_id=turn.answer_id, gen=said.gen, n=said.n, text=said.text)
+
+    async def head(self, conversation: Conversation) -> int:
+        """The newest seq, from Postgres."""
+        return (await self._now(conversation)).last_seq
+
+    async def _now(self, conversation: Conversation) -> Conversation:
+        async with reading(self._pool) as conn:
+            now = await conversations.find(conn, client_id=conversation.client_id, conversation_id=conversation.id)
+        if now is None:
+            raise NotFound("this conversation is no longer kept", code="erased")
+        return now
+
+
+def as_message(row: MessageRow) -> Message:
+    """A stored message as a visitor may see it. Its text is empty once retention has removed it."""
+    return Message(
+        id=row.public_id,
+        role=msgspec.convert(row.role, Role),
+        text=row.content or "",
+        created_at=row.created_at,
+        cid=row.cid,
+        turn_id=row.turn_public_id,
+        usage=TokenUsage(input_tokens=row.tokens_input, output_tokens=row.tokens_output)
+        if row.role == "assistant"
+        else None,
+        model=row.model,
+        cached=row.cached,
+        stopped=row.stopped,
+        rating=msgspec.convert(row.rating, Rating | None),
+    )
+
+
+def _owner(conversation: Conversation) -> Owner:
+    owner: Owner = msgspec.convert(conversation.owner, Owner)
+    return owner

@@ -1,0 +1,136 @@
+"""One frozen object that wires everything below the edge. Nothing is global: tests run two of them in one process."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import msgspec
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from server import ids, log
+from server.access import Access
+from server.cache.context import ContextCache
+from server.cache.rate_limit import RateLimiter
+from server.errors import Unavailable
+from server.fanout.hub import Hub
+from server.fanout.live import LiveTexts
+from server.journal import Journal
+from server.llm import tokens
+from server.llm.registry import Registry, build_registry
+from server.net.signing import Keyring
+from server.recovery import Recoverer
+from server.repositories.pool import Pool, open_pool
+from server.settings import Settings
+from server.turns.accounting import Accounting
+from server.turns.commands import Commands
+from server.turns.context import ContextBuilder
+from server.turns.engine import Engine
+from server.turns.intake import Intake
+from server.turns.summary import Summariser
+from server.turns.supervisor import Supervisor
+
+logger = log.get("services")
+
+# Connections to Postgres of one process: units of work last about 2 ms, so 16 carry some thousands a second.
+POOL_SIZE = 16
+# Seconds for one Redis command. Redis answers in under a millisecond; one that does not is away, and we go on without.
+REDIS_PATIENCE_S = 1.0
+
+
+class Services(msgspec.Struct, frozen=True):
+    """What the edge is made of."""
+
+    instance: str
+    settings: Settings
+    pool: Pool
+    redis: Redis
+    hub: Hub
+    keyring: Keyring
+    access: Access
+    limiter: RateLimiter
+    journal: Journal
+    recoverer: Recoverer
+    registry: Registry
+    supervisor: Supervisor
+    intake: Intake
+    commands: Commands
+
+
+def open_redis(url: str) -> Redis:
+    """A client that gives up soon, so that a missing Redis costs a second once and not a visitor's patience."""
+    return Redis.from_url(
+        url,
+        protocol=2,  # pub/sub messages as plain arrays: what `fanout/bus` reads
+        socket_timeout=REDIS_PATIENCE_S,
+        socket_connect_timeout=REDIS_PATIENCE_S,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+async def check_redis(redis: Redis) -> None:
+    """Readiness. Raises Unavailable."""
+    try:
+        await redis.ping()
+    except (RedisError, OSError) as error:
+        raise Unavailable("redis", f"Redis cannot be reached: {error}") from error
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Everything running. Raises Unavailable when Postgres or Redis is missing at the start, SettingsError."""
+    async with AsyncExitStack() as stack:
+        instance = ids.instance_id()
+        pool = await open_pool(settings.database_url, max_size=POOL_SIZE, application_name="frontdesk")
+        stack.push_async_callback(pool.close)
+        redis = open_redis(settings.redis_url)
+        stack.push_async_callback(redis.aclose)
+        await check_redis(redis)
+        registry = await build_registry(settings.llm)
+        stack.push_async_callback(registry.close)
+        tokens.preload([registry.default_model])
+        services = _wire(settings, instance, pool, redis, registry)
+        await services.hub.start()
+        stack.push_async_callback(services.hub.stop)
+        await services.supervisor.start()
+        stack.push_async_callback(services.supervisor.stop)
+        logger.info("instance ready", instance=instance, provider=registry.default_provider.name)
+        yield services
+
+
+def _wire(settings: Settings, instance: str, pool: Pool, redis: Redis, registry: Registry) -> Services:
+    hub = Hub(redis, instance)
+    live = LiveTexts(redis, hub.bus)
+    journal = Journal(pool, hub)
+    keyring = Keyring(settings.secret_keys)
+    limiter = RateLimiter(redis)
+    cache = ContextCache(redis)
+    accounting = Accounting(pool)
+    engine = Engine(
+        journal=journal,
+        hub=hub,
+        live=live,
+        registry=registry,
+        context=ContextBuilder(pool, cache),
+        cache=cache,
+        accounting=accounting,
+        summariser=Summariser(pool, registry, accounting),
+    )
+    supervisor = Supervisor(pool=pool, journal=journal, hub=hub, engine=engine, owner=instance)
+    return Services(
+        instance=instance,
+        settings=settings,
+        pool=pool,
+        redis=redis,
+        hub=hub,
+        keyring=keyring,
+        access=Access(pool, keyring),
+        limiter=limiter,
+        journal=journal,
+        recoverer=Recoverer(pool, journal, live),
+        registry=registry,
+        supervisor=supervisor,
+        intake=Intake(journal=journal, limiter=limiter, supervisor=supervisor),
+        commands=Commands(journal=journal, live=live, supervisor=supervisor, accounting=accounting),
+    )

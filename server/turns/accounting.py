@@ -1,0 +1,63 @@
+"""What an answer cost: tokens as the provider reported them, or as counted, and money as decimal."""
+
+import time
+from datetime import date
+from decimal import Decimal
+
+import msgspec
+
+from server import log
+from server.llm import pricing, tokens
+from server.llm.pricing import Price
+from server.llm.provider import Usage
+from server.repositories import prices
+from server.repositories.pool import Pool, reading
+
+logger = log.get("turns")
+
+# Seconds a price list may be old. Prices change a few times a year.
+PRICES_AGE_S = 60.0
+
+
+class Bill(msgspec.Struct, frozen=True):
+    """`cost` in US dollars."""
+
+    usage: Usage
+    cost: Decimal
+
+    @classmethod
+    def nothing(cls) -> "Bill":
+        """For a call that reached no model."""
+        return cls(Usage(input=0, output=0), Decimal(0))
+
+
+class Accounting:
+    """Turns tokens into money with the prices in Postgres."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._prices: list[Price] = []
+        self._read_at = float("-inf")
+        self._unpriced: set[tuple[str, str]] = set()
+
+    async def bill(
+        self, *, provider: str, model: str, usage: Usage | None, tokens_input: int, text: str, day: date
+    ) -> Bill:
+        """`usage` as reported, or None: then `tokens_input` and the answer's own count stand in."""
+        if usage is None:
+            usage = Usage(input=tokens_input, output=tokens.count_text(model, text))
+        price = pricing.find_price(await self._list(), provider, model, day)
+        if price is None:
+            if (provider, model) not in self._unpriced:
+                self._unpriced.add((provider, model))
+                logger.warning("no price is known, so cost counts as 0", provider=provider, model=model)
+            return Bill(usage, Decimal(0))
+        return Bill(usage, pricing.cost(price, usage))
+
+    async def _list(self) -> list[Price]:
+        if time.monotonic() - self._read_at > PRICES_AGE_S:
+            async with reading(self._pool) as conn:
+                rows = await prices.list_all(conn)
+            self._prices = [msgspec.convert(row, Price, from_attributes=True) for row in rows]
+            self._read_at = time.monotonic()
+        return self._prices

@@ -1,0 +1,125 @@
+"""What a model reads: the system prompt, the summary of older messages, the last 20, the visitor's words.
+
+All of it within the model's window, by count. What does not fit is left out from the oldest on.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import msgspec
+
+from server import log
+from server.cache.context import MESSAGES, CachedMessage, ContextCache
+from server.errors import ModelRefused
+from server.llm import tokens
+from server.llm.provider import ChatMessage, ModelRequest
+from server.protocol.parts import Role
+from server.repositories import messages
+from server.repositories.messages import MessageRow
+from server.repositories.pool import Pool, reading
+from server.turns import prompt
+from server.turns.job import Job
+
+logger = log.get("turns")
+
+# Tokens of one answer: about 1,500 English words, far past what reads well in a chat.
+OUTPUT_TOKENS = 2_048
+
+
+class Prepared(msgspec.Struct, frozen=True):
+    """A request, what it counts, and the history it was made of (oldest first, the visitor's words last)."""
+
+    request: ModelRequest
+    tokens_input: int
+    history: list[CachedMessage]
+
+
+# Prompts and history come again with every turn, so their counts are remembered; a message costs about 0.1 ms to count.
+@lru_cache(maxsize=4096)
+def _count(model: str, text: str) -> int:
+    return tokens.count_text(model, text)
+
+
+class ContextBuilder:
+    """Builds requests from Redis, from Postgres where Redis knows less."""
+
+    def __init__(self, pool: Pool, cache: ContextCache) -> None:
+        self._pool = pool
+        self._cache = cache
+
+    async def build(
+        self, job: Job, *, provider: str, model: str, temperature: float | None, deadline_s: float
+    ) -> Prepared:
+        """Raises ModelRefused when not even the prompt and the visitor's words fit the model's window."""
+        history = await self._history(job)
+        system = prompt.system(job.client, locale=job.conversation.locale, at=job.at)
+        if job.conversation.summary:
+            system = f"{system}\n\n{prompt.summary(job.conversation.summary)}"
+        kept, counted = fit(model, system, history, job.text, window=tokens.context_window(model, provider=provider))
+        request = ModelRequest(
+            model=model,
+            messages=_transcript(system, kept, job.text),
+            max_output_tokens=OUTPUT_TOKENS,
+            temperature=temperature,
+            deadline_s=deadline_s,
+        )
+        return Prepared(request, counted, [*history, CachedMessage("user", job.text)])
+
+    async def _history(self, job: Job) -> list[CachedMessage]:
+        """The messages before the visitor's words, oldest first."""
+        if job.newest:
+            if job.total == 1:
+                return []
+            cached = await self._cache.get(
+                client_id=job.client.id, session_id=job.conversation.session_id, total=job.total - 1
+            )
+            if cached is not None:
+                return cached
+        async with reading(self._pool) as conn:
+            rows = await messages.recent(
+                conn, client_id=job.client.id, conversation_id=job.conversation.id, limit=MESSAGES + 1
+            )
+        return _before(rows, job.turn.message_id)
+
+
+def _before(rows: Sequence[MessageRow], message_id: int | None) -> list[CachedMessage]:
+    """History of a turn: what was said, without questions that came after its own and wait for turns of their own."""
+    return [
+        CachedMessage(msgspec.convert(row.role, Role), row.content)
+        for row in rows
+        if row.content is not None
+        and row.id != message_id
+        and not (row.role == "user" and message_id is not None and row.id > message_id)
+    ][-MESSAGES:]
+
+
+def fit(
+    model: str, system: str, history: list[CachedMessage], text: str, *, window: int
+) -> tuple[list[CachedMessage], int]:
+    """The newest part of the history that fits `window` tokens, and the tokens of the request. Raises ModelRefused."""
+    room = window - OUTPUT_TOKENS
+    factor = tokens.safety_factor(model)
+    frame = tokens.count_request(model, ())
+    # 4 tokens wrap each message: see llm/tokens.
+    total = frame + _count(model, system) + _count(model, text) + 8
+    if total * factor > room:
+        raise ModelRefused(f"the prompt alone has {total} tokens and {model} has room for {room}")
+    first = len(history)
+    while first > 0:
+        more = total + _count(model, history[first - 1].text) + 4
+        if more * factor > room:
+            logger.info("history cut to fit the window", model=model, kept=len(history) - first, of=len(history))
+            break
+        total = more
+        first -= 1
+    return history[first:], total
+
+
+def _transcript(system: str, history: list[CachedMessage], text: str) -> tuple[ChatMessage, ...]:
+    """To the model, an operator's words are the assistant's."""
+    said = [
+        ChatMessage("user" if message.role == "user" else "assistant", message.text)
+        for message in history
+        if message.role != "system"
+    ]
+    return (ChatMessage("system", system), *said, ChatMessage("user", text))
