@@ -1,0 +1,1 @@
+"""The public HTTP API. One module a noun; `errors` says every refusal in one shape."""

@@ -1,0 +1,53 @@
+"""Whether this instance lives, and whether it should get traffic."""
+
+from collections.abc import Awaitable
+
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import Response
+
+from server import metrics
+from server.api.endpoint import Endpoint
+from server.api.responses import json
+from server.errors import Unavailable
+from server.protocol.http import Health, Readiness, ReadinessCheck
+from server.repositories import pool
+from server.services import Services, check_redis
+
+
+async def live(_request: Request, _services: Services) -> Response:
+    return json(Health())
+
+
+async def ready(_request: Request, services: Services) -> Response:
+    """Redis away is no reason to lose traffic: it makes things slower, and nothing wrong."""
+    postgres = await _check(pool.check(services.pool))
+    redis = await _check(check_redis(services.redis))
+    answer = Readiness(ready=postgres.ok, checks={"postgres": postgres, "redis": redis})
+    return json(answer, status=200 if answer.ready else 503, headers={"cache-control": "no-store"})
+
+
+async def read_metrics(_request: Request, _services: Services) -> Response:
+    return Response(generate_latest(metrics.REGISTRY), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+async def _check(asked: Awaitable[None]) -> ReadinessCheck:
+    try:
+        await asked
+    except Unavailable as error:
+        return ReadinessCheck(ok=False, detail=error.message)
+    return ReadinessCheck(ok=True)
+
+
+ENDPOINTS = (
+    Endpoint("GET", "/healthz", live, "Is the process alive", Health),
+    Endpoint(
+        "GET",
+        "/readyz",
+        ready,
+        "Should it get traffic",
+        Readiness,
+        about="503 when Postgres is away. Redis away shows in the checks and does not refuse traffic.",
+    ),
+    Endpoint("GET", "/metrics", read_metrics, "Figures for Prometheus", None, media_type="text/plain; version=0.0.4"),
+)

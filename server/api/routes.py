@@ -1,0 +1,22 @@
+"""All public routes, as data."""
+
+from starlette.routing import BaseRoute
+
+from server import __version__
+from server.api import chat, config, health, sessions
+from server.api.assets import Widget, demo_routes, docs_routes
+from server.api.openapi import Documents
+from server.assets import static_path
+
+ENDPOINTS = (*chat.ENDPOINTS, *sessions.ENDPOINTS, *config.ENDPOINTS, *health.ENDPOINTS)
+
+
+def routes(*, demo: bool) -> list[BaseRoute]:
+    """What the application serves over HTTP. Raises SettingsError when the front end was not built."""
+    documents = Documents(ENDPOINTS, version=__version__)
+    return [
+        *(endpoint.route() for endpoint in (*ENDPOINTS, *documents.endpoints())),
+        *docs_routes(),
+        *Widget(static_path()).routes(),
+        *(demo_routes() if demo else []),
+    ]

@@ -1,0 +1,97 @@
+"""The application: routes, middleware, lifespan. Data, not logic."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import TypedDict
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import WebSocketRoute
+from starlette.types import Receive, Scope, Send
+
+from server import log
+from server.api.middleware import RequestLog
+from server.api.responses import refusal
+from server.api.routes import routes
+from server.errors import FrontdeskError, Malformed, NotFound, RequestError
+from server.services import Services, open_services
+from server.settings import Settings, load
+from server.ws.endpoint import VisitorSockets
+
+
+class State(TypedDict):
+    """What a request finds in `request.state`."""
+
+    services: Services
+    sockets: VisitorSockets
+
+
+def create_app(settings: Settings) -> Starlette:
+    """A whole instance. Its services open with its lifespan, so that it may be made before the event loop runs."""
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[State]:
+        async with open_services(settings) as services:
+            sockets = VisitorSockets(services)
+            reaper = asyncio.create_task(sockets.reap(), name="socket reaper")
+            try:
+                yield State(services=services, sockets=sockets)
+            finally:
+                reaper.cancel()
+                with suppress(asyncio.CancelledError):
+                    await reaper
+
+    return Starlette(
+        routes=[WebSocketRoute("/api/v1/ws", VisitorSocket()), *routes(demo=settings.demo)],
+        middleware=[
+            Middleware(RequestLog),
+            # Any origin may read an answer: there are no cookies, so a page has no rights but the key or token it
+            # holds, and `access` checks the origin against the key's client.
+            Middleware(
+                CORSMiddleware,
+                allow_origins=["*"],
+                allow_methods=["GET", "POST"],
+                allow_headers=["authorization", "content-type", "x-frontdesk-key", "idempotency-key", "last-event-id"],
+                expose_headers=["x-request-id", "retry-after"],
+                max_age=600,
+            ),
+        ],
+        exception_handlers={FrontdeskError: _refuse, HTTPException: _refuse_http, Exception: _refuse},
+        lifespan=lifespan,
+    )
+
+
+def from_environment() -> Starlette:
+    """What `frontdesk serve` runs in each process. Raises SettingsError."""
+    settings = load(os.environ)
+    log.configure(settings.log_level, settings.log_format)
+    return create_app(settings)
+
+
+class VisitorSocket:
+    """Finds the instance's sockets in the lifespan's state."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        sockets: VisitorSockets = scope["state"]["sockets"]
+        await sockets(scope, receive, send)
+
+
+async def _refuse(request: Request, error: Exception) -> Response:
+    return refusal(request, error)
+
+
+async def _refuse_http(request: Request, error: Exception) -> Response:
+    """Starlette's own refusals, in our shape."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    known: RequestError = NotFound("no such route")
+    if status == 405:
+        known = Malformed("this route takes another method", code="method_not_allowed")
+    response = refusal(request, known)
+    response.status_code = status
+    return response

@@ -1,0 +1,20 @@
+"""The `frontdesk` command. One module a group; errors go to standard error, in one line, with an exit code."""
+
+import click
+
+from server import __version__
+from server.cli import clients, migrate, protocol, run
+from server.cli.shared import Group
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="frontdesk")
+def main() -> None:
+    """A self-hosted, multi-tenant AI front desk for websites."""
+
+
+main.add_command(run.dev)
+main.add_command(run.serve)
+main.add_command(migrate.migrate)
+main.add_command(clients.client)
+main.add_command(protocol.protocol)

@@ -1,0 +1,147 @@
+"""`frontdesk client`."""
+
+import os
+from pathlib import Path
+
+import click
+
+from server import ids
+from server.access import normal_origin
+from server.cli.shared import Group, data_dir_option, json_option, print_json, with_connection
+from server.errors import Invalid, NotFound
+from server.net.signing import Keyring
+from server.repositories import clients
+from server.repositories.clients import Client
+from server.repositories.pool import Conn
+
+# Characters of a secret key that are kept in clear, to tell keys apart.
+PREFIX = 8
+
+
+@click.group(cls=Group)
+def client() -> None:
+    """Clients: the businesses whose websites have a front desk."""
+
+
+@client.command()
+@click.option("--name", required=True, help="As visitors know the business.")
+@click.option("--domain", required=True, help="Its domain, e.g. bobspizza.com.")
+@click.option(
+    "--origin", "origins", multiple=True, help="An origin its pages have; https:// and www. of the domain unless told."
+)
+@click.option("--plan", default="free", show_default=True, help="Which plan's limits apply.")
+@data_dir_option
+@json_option
+def create(*, name: str, domain: str, origins: tuple[str, ...], plan: str, data_dir: Path, as_json: bool) -> None:
+    """Create a client. Its keys and the embed code are printed now, and the secret key never again."""
+    allowed = [_origin(each) for each in origins or (f"https://{domain}", f"https://www.{domain}")]
+    secret = ids.secret_key()
+
+    async def work(conn: Conn, keyring: Keyring) -> Client:
+        return await clients.create(
+            conn,
+            name=name.strip(),
+            domain=domain.strip().lower(),
+            allowed_origins=allowed,
+            public_key=ids.public_key(),
+            api_key_hash=keyring.digest("api-key", secret),
+            api_key_prefix=secret[:PREFIX],
+            plan_type=plan,
+        )
+
+    made = with_connection(data_dir, work)
+    if as_json:
+        print_json({"id": made.id, "public_key": made.public_key, "api_key": secret, "embed": embed(made)})
+        return
+    click.echo(f"client       {made.id} {made.name}")
+    click.echo(f"origins      {', '.join(made.allowed_origins)}")
+    click.echo(f"public key   {made.public_key}")
+    click.echo(f"secret key   {secret}   (shown once: keep it)")
+    click.echo(f"embed code   {embed(made)}")
+
+
+@client.command("list")
+@data_dir_option
+@json_option
+def show(data_dir: Path, as_json: bool) -> None:
+    """List all clients."""
+
+    async def work(conn: Conn, _keyring: Keyring) -> list[Client]:
+        return await clients.list_all(conn)
+
+    rows = with_connection(data_dir, work)
+    if as_json:
+        print_json(
+            [
+                {
+                    "id": row.id,
+                    "name": row.name,
+                    "domain": row.domain,
+                    "public_key": row.public_key,
+                    "plan": row.plan_type,
+                    "status": row.status,
+                }
+                for row in rows
+            ]
+        )
+        return
+    for row in rows:
+        click.echo(f"{row.id:>6}  {row.status:9}  {row.plan_type:8}  {row.public_key}  {row.name} ({row.domain})")
+    if not rows:
+        click.echo("no clients yet: `frontdesk client create` makes one")
+
+
+@client.command("rotate-key")
+@click.argument("client_id", type=int)
+@data_dir_option
+@json_option
+def rotate_key(client_id: int, data_dir: Path, as_json: bool) -> None:
+    """Make a new secret key; the old one stops working at once."""
+    secret = ids.secret_key()
+
+    async def work(conn: Conn, keyring: Keyring) -> bool:
+        return await clients.rotate_key(
+            conn,
+            client_id=client_id,
+            api_key_hash=keyring.digest("api-key", secret),
+            api_key_prefix=secret[:PREFIX],
+        )
+
+    _found(with_connection(data_dir, work), client_id)
+    if as_json:
+        print_json({"id": client_id, "api_key": secret})
+        return
+    click.echo(f"secret key   {secret}   (shown once: keep it)")
+
+
+@client.command()
+@click.argument("client_id", type=int)
+@click.option("--undo", is_flag=True, help="Make it active again.")
+@data_dir_option
+def suspend(client_id: int, undo: bool, data_dir: Path) -> None:
+    """Suspend a client: its widget says so within seconds and no model is called."""
+    status = "active" if undo else "suspended"
+
+    async def work(conn: Conn, _keyring: Keyring) -> bool:
+        return await clients.set_status(conn, client_id=client_id, status=status)
+
+    _found(with_connection(data_dir, work), client_id)
+    click.echo(f"client {client_id} is {status}")
+
+
+def embed(row: Client) -> str:
+    """What goes into the website's HTML."""
+    base = os.environ.get("FRONTDESK_PUBLIC_URL", "").rstrip("/") or "http://localhost:8000"
+    return f'<script async src="{base}/widget.js" data-client-key="{row.public_key}"></script>'
+
+
+def _origin(text: str) -> str:
+    origin = normal_origin(text)
+    if origin is None:
+        raise Invalid(f"--origin {text!r} is not an origin; it may be such as https://www.example.com", field="origin")
+    return origin
+
+
+def _found(changed: bool, client_id: int) -> None:
+    if not changed:
+        raise NotFound(f"there is no client {client_id}; `frontdesk client list` shows them")

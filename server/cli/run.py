@@ -1,0 +1,182 @@
+"""`frontdesk dev` and `frontdesk serve`."""
+
+import asyncio
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import click
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+from server import embedded, log
+from server.app import create_app
+from server.cli.migrate import upgrade
+from server.cli.shared import data_dir_option, secret_keys
+from server.embedded import demo
+from server.errors import SettingsError, Unavailable
+from server.net.signing import Keyring
+from server.protocol.limits import FRAME_BYTES
+from server.repositories import migrations
+from server.repositories.pool import open_pool, reading
+from server.services import check_redis, open_redis
+from server.settings import Settings, load
+
+# Seconds that open requests and sockets get at a stop before they are cut.
+GRACE_S = 5
+
+
+@click.command()
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option(
+    "--instances",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 8),
+    help="Server processes, on ports from --port up.",
+)
+@data_dir_option
+def dev(port: int, host: str, instances: int, data_dir: Path) -> None:
+    """Run everything here: embedded Postgres and Redis, migrations, two demo shops, the server."""
+    ports = range(port, port + instances)
+    for each in ports:
+        _check_free(host, each)
+    given = {"secret_keys": secret_keys(data_dir), "port": port, "demo": True}
+    # What is wrong in the environment is said before anything starts.
+    load(os.environ, **given, database_url="postgresql://", redis_url="redis://")
+    with embedded.services(data_dir) as services:
+        settings = load(os.environ, **given, database_url=services.database_url, redis_url=services.redis_url)
+        log.configure(settings.log_level, settings.log_format)
+        upgrade(settings.database_url)
+        asyncio.run(_seed(settings, ports))
+        with ExitStack() as stack:
+            for each in ports[1:]:
+                stack.enter_context(_process(settings, host, each))
+            _serve_here(settings, host, port, ready=lambda: _say_where(ports))
+
+
+@click.command()
+@click.option("--host", default="0.0.0.0", show_default=True)  # noqa: S104  # a container's port is reached from outside
+@click.option("--port", type=click.IntRange(1, 65535), help="PORT unless told, else 8000.")
+@click.option(
+    "--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes that share the port."
+)
+def serve(host: str, port: int | None, workers: int) -> None:
+    """Run in production. Needs DATABASE_URL, REDIS_URL and FRONTDESK_SECRET_KEYS."""
+    settings = load(os.environ)
+    log.configure(settings.log_level, settings.log_format)
+    asyncio.run(_preflight(settings))
+    config = uvicorn_config("server.app:from_environment", host, port or settings.port, workers=workers)
+    if workers == 1:
+        uvicorn.Server(config).run()
+    else:
+        Multiprocess(config, sockets=[config.bind_socket()]).run()
+
+
+def uvicorn_config(app: object, host: str, port: int, *, workers: int = 1) -> uvicorn.Config:
+    """How uvicorn is run everywhere: tests and benchmarks start the same server."""
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]  # a string or an application; uvicorn's own alias for both is private
+        factory=isinstance(app, str),
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        ws="websockets-sansio",
+        # Half the memory a connection, and no decompression bombs.
+        ws_per_message_deflate=False,
+        # Twice our own limit, so that a frame over it is answered with an error and not with a closed socket.
+        ws_max_size=2 * FRAME_BYTES,
+        # The widget pings, and silence is noticed by our own reaper: no timer a socket.
+        ws_ping_interval=None,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Says where it is once it listens."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
+
+
+def _serve_here(settings: Settings, host: str, port: int, *, ready: Callable[[], None]) -> None:
+    _Server(uvicorn_config(create_app(settings), host, port), ready).run()
+
+
+@contextmanager
+def _process(settings: Settings, host: str, port: int) -> Iterator[None]:
+    """One more instance, in a process of its own that ends with this one."""
+    process = multiprocessing.get_context("spawn").Process(target=_instance, args=(settings, host, port), daemon=True)
+    process.start()
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.join(GRACE_S + 5)
+
+
+def _instance(settings: Settings, host: str, port: int) -> None:
+    log.configure(settings.log_level, settings.log_format)
+    _serve_here(settings, host, port, ready=lambda: None)
+
+
+async def _seed(settings: Settings, ports: range) -> None:
+    origins = [f"http://{name}:{port}" for port in ports for name in ("localhost", "127.0.0.1")]
+    pool = await open_pool(settings.database_url, max_size=1, application_name="frontdesk dev")
+    try:
+        async with reading(pool) as conn:
+            await demo.seed(conn, Keyring(settings.secret_keys), origins=origins)
+    finally:
+        await pool.close()
+
+
+def _say_where(ports: range) -> None:
+    for port in ports:
+        click.echo(f"Demo page   http://localhost:{port}/demo/")
+    click.echo(f"API         http://localhost:{ports[0]}/docs")
+    click.echo("Stop with Ctrl-C.")
+
+
+def _check_free(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise SettingsError(f"port {port} on {host}: {error.strerror}; choose another with --port") from None
+
+
+async def _preflight(settings: Settings) -> None:
+    """Says in one line which dependency is missing and what to do, before anything serves."""
+    try:
+        pool = await open_pool(settings.database_url, max_size=1, application_name="frontdesk start")
+        await pool.close()
+    except Unavailable as error:
+        raise SettingsError(f"{error.message}. Start it, or correct DATABASE_URL.") from error
+    pending = [
+        each.name for each in await asyncio.to_thread(migrations.status, settings.database_url) if not each.applied_at
+    ]
+    if pending:
+        raise SettingsError(f"{len(pending)} migrations are missing; run `frontdesk migrate up`")
+    redis = open_redis(settings.redis_url)
+    try:
+        await check_redis(redis)
+    except Unavailable as error:
+        raise SettingsError(f"{error.message}. Start it, or correct REDIS_URL.") from error
+    finally:
+        await redis.aclose()

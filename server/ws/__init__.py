@@ -1,0 +1,1 @@
+"""Sockets: `connection` is any socket of ours, `visitor` speaks the visitor's protocol over it."""

@@ -1,0 +1,136 @@
+"""One WebSocket, below its protocol: a bounded queue, at most one writer task, a close code.
+
+Sending never waits. What is put goes to the queue; a writer task exists only while there is something to write, so an
+idle socket costs no task. A reader that does not keep up loses the queue and is told to catch up; the second time
+within `SLOW_AGAIN_S` it is closed.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from server import log, metrics
+from server.protocol.close import Close
+
+logger = log.get("ws")
+
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+
+# What may wait for one reader (reliability: 256 KB or 500 frames).
+QUEUE_FRAMES = 500
+QUEUE_BYTES = 256 * 1024
+# Seconds a write may take before the reader counts as stuck.
+STUCK_S = 10.0
+# Seconds within which a second overflow means that the reader is too slow for good.
+SLOW_AGAIN_S = 60.0
+
+
+class Connection:
+    """The sending half of a socket. `on_overflow` is called when the queue was dropped."""
+
+    __slots__ = (
+        "_bytes",
+        "_close",
+        "_on_overflow",
+        "_overflowed_at",
+        "_queue",
+        "_reader",
+        "_send",
+        "_writer",
+        "closed",
+        "heard_at",
+    )
+
+    def __init__(self, send: Send, on_overflow: Callable[[], None]) -> None:
+        self._send = send
+        self._on_overflow = on_overflow
+        # The task that serves the socket, which is the one that makes this.
+        self._reader = asyncio.current_task() or _no_task()
+        self._queue: deque[bytes] = deque()
+        self._bytes = 0
+        self._writer: asyncio.Task[None] | None = None
+        self._close: tuple[Close, str] | None = None
+        self._overflowed_at = float("-inf")
+        self.closed = False
+        self.heard_at = time.monotonic()
+
+    def put(self, payload: bytes) -> None:
+        """Queues a text frame, UTF-8. Drops the queue when it is full."""
+        if self.closed or self._close is not None:
+            return
+        full = len(self._queue) >= QUEUE_FRAMES or self._bytes + len(payload) > QUEUE_BYTES
+        # One frame may be larger than the queue's bound; alone it is let through.
+        if full and self._queue:
+            self._overflow()
+            return
+        self._queue.append(payload)
+        self._bytes += len(payload)
+        self._wake()
+
+    def close(self, code: Close, reason: str = "") -> None:
+        """Closes once what is queued has been written."""
+        if self._close is None and not self.closed:
+            self._close = (code, reason)
+            metrics.SOCKETS_CLOSED.labels(str(int(code))).inc()
+            self._wake()
+
+    def lost(self) -> None:
+        """The socket is gone: nothing can be sent any more."""
+        self.closed = True
+        self._queue.clear()
+        if self._writer is not None:
+            self._writer.cancel()
+
+    def _wake(self) -> None:
+        if self._writer is None:
+            self._writer = asyncio.get_running_loop().create_task(self._write())
+
+    def _overflow(self) -> None:
+        self._queue.clear()
+        self._bytes = 0
+        now = time.monotonic()
+        again = now - self._overflowed_at < SLOW_AGAIN_S
+        self._overflowed_at = now
+        if again:
+            self.close(Close.TOO_SLOW, "reading too slowly")
+        else:
+            self._on_overflow()
+
+    async def _write(self) -> None:
+        queue, send = self._queue, self._send
+        try:
+            while queue:
+                payload = queue.popleft()
+                self._bytes -= len(payload)
+                async with asyncio.timeout(STUCK_S):
+                    await send({"type": "websocket.send", "text": payload.decode()})
+            if self._close is not None:
+                code, reason = self._close
+                self.closed = True
+                async with asyncio.timeout(STUCK_S):
+                    await send({"type": "websocket.close", "code": int(code), "reason": reason})
+        except TimeoutError:
+            metrics.SOCKETS_CLOSED.labels(str(int(Close.TOO_SLOW))).inc()
+            self._give_up("not reading")
+        except (OSError, RuntimeError) as error:
+            # The other side left between two frames, which uvicorn reports by one of these; the socket's
+            # reader hears of it as a disconnect.
+            logger.debug("socket gone while writing", reason=type(error).__name__)
+            self._give_up("gone")
+        finally:
+            self._writer = None
+            if queue and not self.closed:
+                self._wake()
+
+    def _give_up(self, reason: str) -> None:
+        """Nothing can be written any more, not even a close: ends the reader, and with it the socket."""
+        self.closed = True
+        self._queue.clear()
+        self._reader.cancel(reason)
+
+
+def _no_task() -> asyncio.Task[Any]:
+    raise RuntimeError("a connection is made by the task that serves its socket")

@@ -1,0 +1,99 @@
+"""`GET /api/v1/ws` as an ASGI application: the origin before `accept`, a deadline for `hello`, a reaper for the silent.
+
+Plain ASGI instead of Starlette's WebSocket object: an idle socket holds nothing but what it needs.
+"""
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from starlette.requests import HTTPConnection
+from starlette.types import Receive, Scope, Send
+
+from server import log, metrics
+from server.errors import Unavailable
+from server.protocol import limits
+from server.protocol.close import Close
+from server.ws.visitor import Visitor
+
+if TYPE_CHECKING:
+    from server.services import Services
+
+logger = log.get("ws")
+
+# Seconds of silence after which a visitor is gone: two missed pings and a little.
+SILENCE_S = 2.5 * limits.HEARTBEAT_S
+REAP_S = 10.0
+
+
+class VisitorSockets:
+    """All visitor sockets of an instance."""
+
+    def __init__(self, services: "Services") -> None:
+        self._services = services
+        self._open: set[Visitor] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        origin = HTTPConnection(scope).headers.get("origin", "")
+        await receive()  # websocket.connect
+        status = await self._verdict(origin)
+        if status is not None:
+            await send({"type": "websocket.http.response.start", "status": status, "headers": []})
+            await send({"type": "websocket.http.response.body", "body": b""})
+            return
+        await send({"type": "websocket.accept"})
+        visitor = Visitor(self._services, send, origin=origin, address=address(scope))
+        self._open.add(visitor)
+        metrics.SOCKETS.inc()
+        try:
+            await self._serve(visitor, receive)
+        except asyncio.CancelledError:
+            # The connection gave up on writing; the server's own shutdown cancels too, and goes on from here.
+            if not visitor.connection.closed:
+                raise
+        finally:
+            self._open.discard(visitor)
+            metrics.SOCKETS.dec()
+            await visitor.gone()
+
+    async def _verdict(self, origin: str) -> int | None:
+        """The HTTP status that refuses a socket before it is accepted; None accepts it."""
+        try:
+            return None if await self._services.access.origin_known(origin) else 403
+        except Unavailable as error:
+            logger.warning("socket not accepted", dependency=error.dependency, reason=error.message)
+            return 503
+
+    async def reap(self) -> None:
+        """Closes sockets that went silent and those that never said hello. Runs as long as the instance."""
+        while True:
+            await asyncio.sleep(REAP_S)
+            now = time.monotonic()
+            for visitor in list(self._open):
+                if now - visitor.connection.heard_at > SILENCE_S:
+                    visitor.connection.close(Close.GAP, "silent")
+
+    async def _serve(self, visitor: Visitor, receive: Receive) -> None:
+        timer = asyncio.get_running_loop().call_later(limits.HELLO_S, _no_hello, visitor)
+        try:
+            while True:
+                message = await receive()
+                if message["type"] == "websocket.disconnect":
+                    return
+                visitor.connection.heard_at = time.monotonic()
+                await visitor.handle(message.get("text"))
+                if visitor.session is not None:
+                    timer.cancel()
+        finally:
+            timer.cancel()
+
+
+def address(scope: Scope) -> str:
+    """The peer's address; behind a proxy uvicorn has put the forwarded one here (`--forwarded-allow-ips`)."""
+    client = scope.get("client")
+    return client[0] if client else "unknown"
+
+
+def _no_hello(visitor: Visitor) -> None:
+    if visitor.session is None:
+        visitor.connection.close(Close.PROTOCOL, "no hello")
