@@ -3,7 +3,9 @@
 Answers to a wrong key, a wrong token and somebody else's session are the same, so that nothing can be probed.
 """
 
+import re
 import time
+from ipaddress import IPv6Address
 from urllib.parse import urlsplit
 
 import msgspec
@@ -20,6 +22,7 @@ from server.repositories.pool import Pool, reading
 CLIENT_AGE_S = 3.0
 # Rows kept; past it the oldest goes. A client is about 2 KB.
 CLIENTS_KEPT = 2_000
+_HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?")
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -165,11 +168,27 @@ def normal_origin(text: str) -> str | None:
         port = parts.port
     except ValueError:
         return None
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+    if parts.scheme not in {"http", "https"} or parts.username is not None:
         return None
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    host = _normal_host(parts.hostname or "")
+    if host is None:
+        return None
     usual = {"http": 80, "https": 443}[parts.scheme]
     return f"{parts.scheme}://{host}" + (f":{port}" if port not in {None, usual} else "")
+
+
+def _normal_host(host: str) -> str | None:
+    """A host as browsers write it: lower case, an international name as Punycode, an IPv6 address in brackets."""
+    if ":" in host:
+        try:
+            return f"[{IPv6Address(host)}]"
+        except ValueError:
+            return None
+    try:
+        ascii_host = host.encode("idna").decode()
+    except UnicodeError:
+        return None
+    return ascii_host if _HOST.fullmatch(ascii_host) else None
 
 
 def _active(client: Client) -> Client:
@@ -179,5 +198,5 @@ def _active(client: Client) -> Client:
 
 
 def _storable(text: str) -> str:
-    """Postgres stores no NUL; no key or id of ours has one."""
-    return text.replace("\0", "")
+    """Postgres takes no NUL and no half of a surrogate pair; no key or id of ours has one, and none may be dropped."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()

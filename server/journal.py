@@ -6,7 +6,7 @@ were committed. What is published is what was stored, after the commit and never
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 from psycopg import AsyncCursor
@@ -54,8 +54,8 @@ class Entry:
 
     @property
     def at(self) -> datetime:
-        """The transaction's time by the database's clock."""
-        return self.conversation.at
+        """The transaction's time by the database's clock, UTC: its date is the day that usage counts for."""
+        return self.conversation.at.astimezone(UTC)
 
     @property
     def next_seq(self) -> int:

@@ -12,8 +12,15 @@ from typing import Any, Literal
 
 import structlog
 
-_SECRET_NAMES = re.compile(r"(?:^|_)(?:token|key|secret|password|authorization|cookie|text|content|prompt)$")
-_SECRET_VALUES = re.compile(r"\b(?:sk|st)_[0-9a-z]{8,}|\bsk-[\w-]{8,}|(?<=://)[^\s/@:]+:[^\s/@]+(?=@)")
+_SECRET_NAMES = re.compile(
+    r"(?:^|[_-])(?:token|keys?|secrets?|password|authorization|cookie|text|content|prompt)$", re.IGNORECASE
+)
+_SECRET_VALUES = re.compile(
+    r"\b(?:sk|st)_[0-9a-z]{8,}|\bsk-[\w-]{8,}"
+    # Signed tokens (JWT), and whatever stands after the name of a scheme or of a password.
+    r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*|(?<=Bearer )\S+|(?<=password=)[^\s&]+"
+    r"|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"
+)
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:
@@ -24,11 +31,24 @@ def get(name: str) -> structlog.stdlib.BoundLogger:
 
 def _redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for name, value in event.items():
-        if _SECRET_NAMES.search(name):
-            event[name] = "[redacted]"
-        elif isinstance(value, str):
-            event[name] = _SECRET_VALUES.sub("[redacted]", value)
+        event[name] = "[redacted]" if _SECRET_NAMES.search(name) else _clean(value)
     return event
+
+
+def _clean(value: Any) -> Any:
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case dict():
+            return {
+                name: "[redacted]" if _SECRET_NAMES.search(str(name)) else _clean(each) for name, each in value.items()
+            }
+        case list() | tuple() | set() | frozenset():
+            return [_clean(each) for each in value]
+        case str():
+            return _SECRET_VALUES.sub("[redacted]", value)
+        case _:
+            return _SECRET_VALUES.sub("[redacted]", repr(value))
 
 
 def configure(level: str, form: Literal["text", "json"]) -> None:
@@ -39,15 +59,12 @@ def configure(level: str, form: Literal["text", "json"]) -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    render: list[structlog.typing.Processor]
+    # A traceback becomes text first, so that it is looked through too.
+    render: list[structlog.typing.Processor] = [structlog.processors.format_exc_info, _redact]
     if form == "json":
-        render = [structlog.processors.format_exc_info, _redact, structlog.processors.JSONRenderer()]
+        render.append(structlog.processors.JSONRenderer())
     else:
-        colors = sys.stderr.isatty()
-        render = [
-            _redact,
-            structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback),
-        ]
+        render.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -82,7 +82,7 @@ def load(environ: Mapping[str, str], **given: object) -> Settings:
     values: dict[str, object] = {
         "database_url": _url(environ, "DATABASE_URL", ("postgresql", "postgres")),
         "redis_url": _url(environ, "REDIS_URL", ("redis", "rediss", "unix")),
-        "secret_keys": _secret_keys(environ),
+        "secret_keys": secret_keys(environ),
         "port": _port(environ),
         "public_url": _url(environ, "FRONTDESK_PUBLIC_URL", ("https", "http")),
         "allow_private_egress": _networks(environ),
@@ -148,10 +148,11 @@ def _parses(url: str) -> bool:
     return bool(parts.netloc or parts.path or parts.query)
 
 
-def _secret_keys(environ: Mapping[str, str]) -> tuple[str, ...]:
+def secret_keys(environ: Mapping[str, str]) -> tuple[str, ...]:
     keys = tuple(key.strip() for key in environ.get("FRONTDESK_SECRET_KEYS", "").split(",") if key.strip())
     # Only commas are not "not set", and no key at all must not pass for a right one.
-    if any(len(key) < SECRET_KEY_LENGTH for key in keys) or (not keys and environ.get("FRONTDESK_SECRET_KEYS", "")):
+    given = bool(environ.get("FRONTDESK_SECRET_KEYS", "").strip())
+    if any(len(key) < SECRET_KEY_LENGTH for key in keys) or (given and not keys):
         raise SettingsError(
             f"FRONTDESK_SECRET_KEYS holds a key under {SECRET_KEY_LENGTH} characters; `openssl rand -hex 32` makes one"
         )

@@ -52,7 +52,12 @@ class ContextCache:
             return None
         if raw is None:
             return None
-        context = _decoder.decode(raw)
+        try:
+            context = _decoder.decode(raw)
+        except msgspec.DecodeError as error:
+            # Of another version of this program, while instances are replaced one by one.
+            logger.warning("context not understood", reason=str(error))
+            return None
         return context.messages if (context.client_id, context.total) == (client_id, total) else None
 
     async def put(self, *, session_id: str, context: CachedContext) -> None:

@@ -17,6 +17,15 @@ from server.errors import RateLimited
 logger = log.get("rate_limit")
 
 WINDOW_S = 60
+# One command instead of two a limit: a message waits for this before anything else, and it halves the time.
+_COUNT = """
+local counts = {}
+for i, key in ipairs(KEYS) do
+    counts[i] = redis.call('INCR', key)
+    if counts[i] == 1 then redis.call('EXPIRE', key, ARGV[1]) end
+end
+return counts
+"""
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -37,7 +46,7 @@ class RateLimiter:
         clock: Callable[[], float] = time.time,
         instances: Callable[[], int] = lambda: 1,
     ) -> None:
-        self._redis = redis
+        self._script = redis.register_script(_COUNT)
         self._clock = clock
         self._instances = instances
         self._local: Counter[str] = Counter()
@@ -64,16 +73,12 @@ class RateLimiter:
                 )
 
     async def _count(self, keys: list[str]) -> list[int] | None:
-        pipeline = self._redis.pipeline(transaction=False)
-        for key in keys:
-            pipeline.incr(key)
-            pipeline.expire(key, WINDOW_S)
         try:
-            answers = await pipeline.execute()
+            counts: list[int] = await self._script(keys=keys, args=[WINDOW_S])
         except (RedisError, OSError) as error:
             logger.warning("counting without redis", reason=str(error))
             return None
-        return [int(count) for count in answers[::2]]
+        return counts
 
     def _count_here(self, minute: int, limits: tuple[Limit, ...]) -> list[int]:
         if minute != self._local_minute:

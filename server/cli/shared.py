@@ -11,11 +11,10 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from server import embedded
-from server.errors import FrontdeskError
+from server import embedded, settings
+from server.errors import FrontdeskError, SettingsError
 from server.net.signing import Keyring
 from server.repositories.pool import Conn, open_pool, reading
-from server.settings import SECRET_KEY_LENGTH
 
 T = TypeVar("T")
 
@@ -43,9 +42,12 @@ class Group(click.Group):
 
 def secret_keys(data_dir: Path) -> tuple[str, ...]:
     """FRONTDESK_SECRET_KEYS, else a key kept in the data directory, made on first use."""
-    given = tuple(key.strip() for key in os.environ.get("FRONTDESK_SECRET_KEYS", "").split(",") if key.strip())
+    given = settings.secret_keys(os.environ)
     if given:
         return given
+    if os.environ.get("DATABASE_URL", "").strip():
+        # A key of our own would store credentials that the server which uses this database refuses.
+        raise SettingsError("not set: FRONTDESK_SECRET_KEYS; with DATABASE_URL it must be the one the server has")
     path = data_dir / "secret_key"
     data_dir.mkdir(parents=True, exist_ok=True)
     try:
@@ -53,7 +55,7 @@ def secret_keys(data_dir: Path) -> tuple[str, ...]:
     except FileExistsError:
         return (path.read_text().strip(),)
     with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_hex(SECRET_KEY_LENGTH))
+        file.write(secrets.token_hex(settings.SECRET_KEY_LENGTH))
     return (path.read_text().strip(),)
 
 

@@ -192,7 +192,7 @@ DEMO_CLIENTS: Final[tuple[DemoClient, ...]] = (
         system_prompt=_PIZZA_PROMPT,
         widget_config=WidgetConfig(
             title="Bob's Pizza Shop",
-            subtitle="Ask about the menu, delivery or your order",
+            subtitle="Menu, orders and delivery",
             colors=Colors(primary="#c22d1b", primary_dark="#ff8a70"),
             logo_url="/demo/pizza/logo.svg",
             welcome_message="Ciao! 🍕 I'm the front desk at Bob's. Hungry, curious, or waiting for a pizza?",
@@ -215,7 +215,7 @@ DEMO_CLIENTS: Final[tuple[DemoClient, ...]] = (
         system_prompt=_BAKERY_PROMPT,
         widget_config=WidgetConfig(
             title="Jane's Bakery",
-            subtitle="Cakes, breads and everything in between",
+            subtitle="Cakes, breads and orders",
             colors=Colors(primary="#8d4a5f", primary_dark="#e8a9ba"),
             logo_url="/demo/bakery/logo.svg",
             welcome_message="Welcome to Jane's Bakery. A cake for a celebration, or bread for tomorrow?",

@@ -23,6 +23,8 @@ logger = log.get("fanout")
 Argument = str | bytes | int
 # Commands waiting while Redis does not answer: past it the oldest go, as pub/sub promises nothing.
 OUTBOX = 10_000
+# And their payloads' bytes: a partial text may have 64 KB, and an instance must outlive a Redis that is gone.
+OUTBOX_BYTES = 8 * 1024 * 1024
 # Seconds an answer of Redis may take before the connection is thrown away.
 PATIENCE_S = 5.0
 # Seconds between two tries to connect; doubles up to the second figure.
@@ -36,14 +38,15 @@ class Bus:
     """Two connections to Redis.
 
     `on_message(channel, payload)` and `on_return()` run on the event loop and must not block. `on_return` is called
-    when the listening connection is (back) there: messages may have been missed.
+    when the listening connection is (back) there with all its subscriptions: messages may have been missed.
     """
 
     def __init__(self, redis: Redis, on_message: Callable[[str, bytes], None], on_return: Callable[[], None]) -> None:
         self._redis = redis
         self._on_message = on_message
         self._on_return = on_return
-        self._outbox: deque[tuple[Argument, ...]] = deque(maxlen=OUTBOX)
+        self._outbox: deque[tuple[Argument, ...]] = deque()
+        self._outbox_bytes = 0
         self._wake = asyncio.Event()
         self._channels: set[str] = set()
         self._confirmed: set[str] = set()
@@ -51,6 +54,8 @@ class Bus:
         self._listener: AbstractConnection | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.connected = False
+        # Whether the listener's last try to reach Redis failed; at the start it was not tried yet.
+        self._away = False
 
     async def start(self) -> None:
         """Begins sending and listening; returns at once, whether or not Redis is there."""
@@ -71,6 +76,9 @@ class Bus:
     def command(self, *arguments: Argument) -> None:
         """Any command whose answer does not matter, in order with what is published."""
         self._outbox.append(arguments)
+        self._outbox_bytes += _size(arguments)
+        while len(self._outbox) > OUTBOX or self._outbox_bytes > OUTBOX_BYTES:
+            self._outbox_bytes -= _size(self._outbox.popleft())
         self._wake.set()
 
     async def subscribe(self, channel: str, *, within_s: float = 1.0) -> bool:
@@ -80,6 +88,10 @@ class Bus:
             return True
         future = self._waiting.get(channel)
         if future is None:
+            if self._away:
+                # Nothing to wait for: the listener subscribes to all of them once Redis is back.
+                await asyncio.sleep(0)
+                return False
             future = self._waiting[channel] = asyncio.get_running_loop().create_future()
             await self._tell_listener("SUBSCRIBE", channel)
         try:
@@ -114,51 +126,73 @@ class Bus:
                 delay = RETRY_S[0]
                 await work(connection)
             except (RedisError, OSError, TimeoutError) as error:
+                self._away = self._away or name == "listener"
                 logger.warning("redis connection lost", connection=name, reason=str(error), retry_s=delay)
+            except Exception:
+                # A bug in whoever listens: the instance must go on hearing the others.
+                logger.exception("bus broke", connection=name, retry_s=delay)
             finally:
                 await connection.disconnect(nowait=True)
             await asyncio.sleep(delay)
             delay = min(delay * 2, most)
 
     async def _send(self, connection: AbstractConnection) -> None:
+        # One timeout around a batch instead of redis-py's own around every write and every answer.
+        connection.socket_timeout = None
         while True:
             await self._wake.wait()
             self._wake.clear()
-            batch = [self._outbox.popleft() for _ in range(len(self._outbox))]
+            batch = list(self._outbox)
             if not batch:
                 continue
-            await connection.send_packed_command(_packed(connection, batch), check_health=False)
-            for _ in batch:
-                answer = await connection.read_response(timeout=PATIENCE_S, disconnect_on_error=False)
-                if answer is None:
-                    raise TimeoutError("no answer to a command")
+            self._outbox.clear()
+            self._outbox_bytes = 0
+            async with asyncio.timeout(PATIENCE_S):
+                await connection.send_packed_command(_packed(connection, batch), check_health=False)
+                for _ in batch:
+                    await connection.read_response(timeout=math.inf, disconnect_on_error=False)
             await asyncio.sleep(BATCH_S)
 
     async def _listen(self, connection: AbstractConnection) -> None:
         self._confirmed.clear()
         self._listener = connection
         try:
-            if self._channels:
+            restoring = set(self._channels)
+            if restoring:
                 await connection.send_packed_command(
-                    connection.pack_command("SUBSCRIBE", *sorted(self._channels)), check_health=False
+                    connection.pack_command("SUBSCRIBE", *sorted(restoring)), check_health=False
                 )
-            self.connected = True
-            self._on_return()
+            else:
+                self._return()
             while True:
                 kind, channel, payload = await connection.read_response(timeout=math.inf)
                 if kind == b"message":
                     self._on_message(channel.decode(), payload)
                 elif kind == b"subscribe":
                     self._confirm(channel.decode())
+                    restoring.discard(channel.decode())
+                    # Told any earlier, a reader could read the journal before Redis delivers to us again.
+                    if not restoring and not self.connected:
+                        self._return()
         finally:
             self.connected = False
             self._listener = None
+
+    def _return(self) -> None:
+        self.connected = True
+        self._away = False
+        self._on_return()
 
     def _confirm(self, channel: str) -> None:
         if channel in self._channels:
             self._confirmed.add(channel)
         if waiting := self._waiting.pop(channel, None):
             waiting.set_result(None)
+
+
+def _size(arguments: tuple[Argument, ...]) -> int:
+    """Of the longest argument, which is the payload."""
+    return max(0 if isinstance(argument, int) else len(argument) for argument in arguments)
 
 
 def _packed(connection: AbstractConnection, batch: Iterable[tuple[Argument, ...]]) -> list[bytes]:

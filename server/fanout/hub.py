@@ -9,8 +9,11 @@ from typing import Protocol
 
 from redis.asyncio import Redis
 
+from server import log
 from server.fanout import channels
 from server.fanout.bus import Bus
+
+logger = log.get("fanout")
 
 
 class Subscriber(Protocol):
@@ -74,14 +77,18 @@ class Hub:
         return sum(map(len, self._subscribers.values()))
 
     def _receive(self, channel: str, data: bytes) -> None:
-        origin, seq, payload = data.split(b" ", 2)
+        try:
+            origin, seq, payload = data.split(b" ", 2)
+            number = int(seq)
+        except ValueError:
+            logger.warning("not a message of ours", channel=channel, size=len(data))
+            return
         if origin == self._instance:
             return
         if channel == channels.CONTROL:
             for listener in self._on_control:
                 listener(payload)
             return
-        number = int(seq)
         for subscriber in self._subscribers.get(channel, ()):
             subscriber.deliver(number, payload)
 

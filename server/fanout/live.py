@@ -47,9 +47,13 @@ class LiveTexts:
         self._bus.command("SET", f"live:{live.turn_id}", _encoder.encode(live), "EX", LIFETIME_S)
 
     def drop(self, turn_id: str) -> None:
-        """The answer is in the journal now."""
-        if self._here.pop(turn_id, None) is not None:
-            self._bus.command("DEL", f"live:{turn_id}")
+        """The answer is in the journal now, whoever ran it."""
+        self._here.pop(turn_id, None)
+        self._bus.command("DEL", f"live:{turn_id}")
+
+    def forget(self, turn_id: str) -> None:
+        """This instance no longer runs the turn; what Redis has is its new owner's."""
+        self._here.pop(turn_id, None)
 
     async def get(self, turn_id: str) -> LiveText | None:
         """The newest known state; None when nothing was said yet, or Redis lost it."""
@@ -60,4 +64,9 @@ class LiveTexts:
         except (RedisError, OSError) as error:
             logger.warning("live text not read", turn=turn_id, reason=str(error))
             return None
-        return _decoder.decode(raw) if raw else None
+        try:
+            return _decoder.decode(raw) if raw else None
+        except msgspec.DecodeError as error:
+            # Of another version of this program, while instances are replaced one by one.
+            logger.warning("live text not understood", turn=turn_id, reason=str(error))
+            return None

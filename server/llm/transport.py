@@ -15,6 +15,8 @@ from collections.abc import AsyncGenerator
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
@@ -78,14 +80,26 @@ class Attempts:
 attempts: ContextVar[Attempts | None] = ContextVar("attempts", default=None)
 
 
-def _session() -> aiohttp.ClientSession:
+def _session(url: str) -> aiohttp.ClientSession:
+    """For the calls of one provider; `url` is the first of them, and all go to the same host."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=_MAX_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE_S),
         # Providers set cookies that no API call needs.
         cookie_jar=aiohttp.DummyCookieJar(),
-        # HTTPS_PROXY and NO_PROXY, which many closed networks need.
-        trust_env=True,
+        proxy=_proxy(url),
     )
+
+
+def _proxy(url: str) -> str | None:
+    """HTTPS_PROXY and NO_PROXY, which many closed networks need.
+
+    Looked up once. With `trust_env` aiohttp looks before every request, in two threads, and takes ~/.netrc as well,
+    whose credentials it refuses to combine with an API key.
+    """
+    parts = urlsplit(url)
+    if parts.hostname is None or proxy_bypass(parts.hostname):
+        return None
+    return getproxies().get(parts.scheme)
 
 
 def retry_after_s(headers: Any) -> float:
@@ -115,10 +129,12 @@ def httpx2_transport() -> "httpx2.AsyncBaseTransport":
 
     class RawTransport(AiohttpTransport):
         async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+            if self.client is None:
+                self.client = _session(str(request.url))
             response: httpx2.Response = _after(await super().handle_async_request(request))
             return response
 
-    return RawTransport(client=_session)
+    return RawTransport()
 
 
 def httpx_transport() -> "httpx.AsyncBaseTransport":
@@ -128,10 +144,12 @@ def httpx_transport() -> "httpx.AsyncBaseTransport":
 
     class RawTransport(AiohttpTransport):
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            if self.client is None:
+                self.client = _session(str(request.url))
             response: httpx.Response = _after(await super().handle_async_request(request))
             return response
 
-    return RawTransport(client=_session)
+    return RawTransport()
 
 
 async def read_events(

@@ -85,6 +85,10 @@ class Engine:
             turn.broke(type(error).__name__)
         await self._end(job, turn, provider.name, prepared)
 
+    def forget(self, job: Job) -> None:
+        """Lets go of what is kept here of a turn that this instance does not run any more."""
+        self._live.forget(job.turn.public_id)
+
     async def tidy(self, job: Job) -> None:
         """What may come after a turn, when nobody waits."""
         if job.total >= UNCOVERED:
@@ -166,7 +170,8 @@ class Engine:
             raise FenceLost("postgres stayed away longer than the lease")
         self._live.drop(job.turn.public_id)
         metrics.TURNS.labels("done" if isinstance(outcome, Completed) else "failed").inc()
-        if isinstance(outcome, Completed) and prepared is not None:
+        # Only if it is all there is: no question came meanwhile, or the next reader would take the context for whole.
+        if isinstance(outcome, Completed) and prepared is not None and job.newest and total == job.total + 1:
             said = [*prepared.history, CachedMessage("assistant", outcome.text)]
             context = CachedContext(job.client.id, total, said, job.at)
             await self._cache.put(session_id=job.conversation.session_id, context=context)

@@ -1,6 +1,6 @@
 """Accepts a visitor's message: limits first, then one transaction of two round trips, then the turn runs."""
 
-from datetime import date
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -102,7 +102,7 @@ class Intake:
                 client_id=client.id,
                 conversation_id=conversation_id,
                 cid=cid,
-                month_start=date.today().replace(day=1),
+                month_start=datetime.now(UTC).date().replace(day=1),
             )
             conversation = await entry.locked()
             admission = await asked.fetchone()
@@ -140,7 +140,7 @@ class Intake:
                 text=text,
                 total=total,
                 newest=True,
-                at=conversation.at,
+                at=entry.at,
             )
             if row is not None
             else None

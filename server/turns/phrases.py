@@ -72,6 +72,7 @@ _BY_CODE: dict[str, Phrase] = {
 }
 
 LANGUAGES = tuple(_PHRASES)
+ENGLISH = _PHRASES["en"]
 
 
 def say(phrase: Phrase, locale: str) -> str:

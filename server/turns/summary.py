@@ -33,18 +33,33 @@ class Summariser:
         self._pool = pool
         self._registry = registry
         self._accounting = accounting
+        # Conversations being summarised: quick questions must not pay for the same summary twice.
+        self._covering: set[int] = set()
 
     async def cover(self, conversation: Conversation, config: ModelConfig) -> None:
         """Extends the summary when it is time. A model's failure is logged; the next turn tries again."""
+        if conversation.id in self._covering:
+            return
+        self._covering.add(conversation.id)
+        try:
+            await self._cover(conversation, config)
+        finally:
+            self._covering.discard(conversation.id)
+
+    async def _cover(self, conversation: Conversation, config: ModelConfig) -> None:
         client_id, conversation_id = conversation.client_id, conversation.id
         async with reading(self._pool) as conn:
             now = await conversations.find(conn, client_id=client_id, conversation_id=conversation_id)
             if now is None or now.total_messages <= UNCOVERED:
                 return
-            rows = await messages.recent(
-                conn, client_id=client_id, conversation_id=conversation_id, limit=UNCOVERED + AT_ONCE
+            # All of them: after failures there are more than usual, and the oldest must not be passed over.
+            uncovered = await messages.between(
+                conn,
+                client_id=client_id,
+                conversation_id=conversation_id,
+                after_id=now.summary_through or 0,
+                through_id=2**63 - 1,
             )
-        uncovered = [row for row in rows if row.id > (now.summary_through or 0)]
         if len(uncovered) <= UNCOVERED:
             return
         oldest = uncovered[:AT_ONCE]

@@ -87,6 +87,9 @@ class Supervisor:
 
     def run(self, job: Job) -> None:
         """Runs a turn that this instance owns."""
+        if before := self._running.get(job.turn.public_id):
+            # Its lease ran out unnoticed, and the sweep gave the turn to us again.
+            before[1].cancel()
         task = asyncio.create_task(self._run(job), name=f"turn {job.turn.public_id}")
         self._running[job.turn.public_id] = (job.turn, task)
         metrics.TURNS_RUNNING.set(len(self._running))
@@ -118,7 +121,10 @@ class Supervisor:
             # A bug; the sweep gives the turn another attempt, and after the last one fails it in sight of the visitor.
             logger.exception("turn broke", turn=job.turn.public_id)
         finally:
-            self._running.pop(job.turn.public_id, None)
+            running = self._running.get(job.turn.public_id)
+            if running is not None and running[1] is asyncio.current_task():
+                del self._running[job.turn.public_id]
+                self._engine.forget(job)
             metrics.TURNS_RUNNING.set(len(self._running))
         self.next(client_id=job.client.id, conversation_id=job.conversation.id)
         self._later(self._tidy(job))
@@ -132,7 +138,7 @@ class Supervisor:
     def _heard(self, payload: bytes) -> None:
         try:
             fenced = msgspec.json.decode(payload, type=Fenced)
-        except msgspec.ValidationError:
+        except msgspec.DecodeError:
             return  # another kind of control message
         running = self._running.get(fenced.turn_id)
         if running is not None and running[0].gen < fenced.gen:
@@ -170,7 +176,11 @@ class Supervisor:
             )
         for row in orphans:
             logger.info("turn taken over", turn=row.public_id, gen=row.gen, attempt=row.attempts)
-            await self._take_over(row)
+            try:
+                await self._take_over(row)
+            except FrontdeskError as error:
+                # The others are ours too; this one's lease runs out.
+                logger.warning("turn not taken over", turn=row.public_id, reason=error.message)
 
     async def _take_over(self, row: TurnRow) -> None:
         job = await self._load(row)

@@ -74,7 +74,9 @@ class Turn:
             else:
                 self._take(event)
         if len(self.text) >= ANSWER_CHARACTERS:
-            self._end(Completed(self.text[:ANSWER_CHARACTERS], self._usage, "length"))
+            self.text = self.text[:ANSWER_CHARACTERS]
+            self._finished = Finished("length")
+            self.ended()
             return self._cut(now)
         if len(self.text) > self._sent and (self.n == 0 or now - self._cut_at >= WINDOW_S):
             return self._cut(now)

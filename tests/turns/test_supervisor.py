@@ -1,0 +1,274 @@
+"""Who runs a turn: leases, takeovers, hand-overs between instances."""
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from server.access import Session
+from server.protocol.visitor import MessageCompleted, MessageDelta, TurnFailed, TurnReset, TurnStarted, TurnStopped
+from server.services import Services, open_services
+from server.settings import Settings
+from server.turns import phrases, supervisor
+from server.turns.supervisor import ATTEMPTS
+from tests.support import Shop, eventually, listening, new_shop, rows, send, visit
+from tests.wire_servers import Answer, WireServer
+
+ENDLESS = Answer(tokens=("Half", " an", " answer"), stall_after=2)
+EXPIRED = "update turns set lease_until = now() - interval '1 second' where public_id = %s"
+
+
+@pytest.fixture
+def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instances that look after their turns every 50 ms instead of every few seconds."""
+    monkeypatch.setattr(supervisor, "EXTEND_S", 0.05)
+    monkeypatch.setattr(supervisor, "SWEEP_S", 0.05)
+
+
+async def begun(services: Services, session: Session) -> str:
+    """A turn that said something and will never end by itself; its id."""
+    async with listening(services, session) as listener:
+        turn_id = (await send(services, session, "Hello")).turn_id
+        await listener.frame(MessageDelta)
+    assert turn_id is not None
+    return turn_id
+
+
+async def state(services: Services, turn_id: str) -> tuple[str, int, str | None, int]:
+    """Status, gen, owner and attempts of a turn."""
+    [row] = await rows(services, "select status, gen, owner, attempts from turns where public_id = %s", turn_id)
+    status, gen, owner, attempts = row
+    return status, gen, owner, attempts
+
+
+async def answers(services: Services) -> list[str]:
+    """Every answer there is."""
+    return [text for (text,) in await rows(services, "select content from messages where role = 'assistant'")]
+
+
+@pytest.mark.usefixtures("brisk")
+async def test_a_running_turn_keeps_its_lease(services: Services, shop: Shop, model: WireServer) -> None:
+    """The instance extends it again and again, well before it runs out."""
+    model.script(ENDLESS)
+    turn_id = await begun(services, await visit(services, shop))
+    query = "select extract(epoch from lease_until - now()) from turns where public_id = %s"
+    await rows(services, "update turns set lease_until = now() + interval '3 seconds' where public_id = %s", turn_id)
+
+    async def extended() -> bool:
+        [(left,)] = await rows(services, query, turn_id)
+        return bool(left > supervisor.LEASE_S - 2)
+
+    await eventually(extended, "the lease is extended")
+    assert await state(services, turn_id) == ("running", 1, services.instance, 1)
+
+
+@pytest.mark.usefixtures("brisk")
+async def test_a_turn_that_was_taken_stops(services: Services, shop: Shop, model: WireServer) -> None:
+    """As soon as the lease is somebody else's the model is hung up on, and nothing is written."""
+    model.script(ENDLESS)
+    session = await visit(services, shop)
+    turn_id = await begun(services, session)
+    await rows(services, "update turns set owner = 'ins_other', gen = gen + 1 where public_id = %s", turn_id)
+    await model.wait_for_abandoned()
+    assert await state(services, turn_id) == ("running", 2, "ins_other", 1)
+    assert await answers(services) == []
+
+
+async def test_a_zombie_writes_nothing(services: Services, shop: Shop, model: WireServer) -> None:
+    """An instance that was away and finishes its answer after the turn was taken is fenced off at the commit."""
+    model.script(Answer("Too late", first_byte_after_s=0.3))
+    session = await visit(services, shop)
+    turn_id = (await send(services, session, "Hello")).turn_id
+    assert turn_id is not None
+    await model.wait_for_requests(1)
+    await rows(services, "update turns set owner = 'ins_other', gen = gen + 1 where public_id = %s", turn_id)
+    [task] = [task for task in asyncio.all_tasks() if task.get_name() == f"turn {turn_id}"]
+    await task
+    assert await state(services, turn_id) == ("running", 2, "ins_other", 1)
+    assert await answers(services) == []
+    assert await rows(services, "select type from events order by seq") == [("message.created",), ("turn.started",)]
+    assert await rows(services, "select message_count, tokens_output from api_usage") == [(1, 0)]
+
+
+async def test_a_zombie_whose_lease_ran_out_writes_nothing(services: Services, shop: Shop, model: WireServer) -> None:
+    """Also when nobody took the turn yet: it might be taken in the next instant."""
+    model.script(Answer("Too late", first_byte_after_s=0.3))
+    turn_id = (await send(services, await visit(services, shop), "Hello")).turn_id
+    assert turn_id is not None
+    await model.wait_for_requests(1)
+    await rows(services, EXPIRED, turn_id)
+    [task] = [task for task in asyncio.all_tasks() if task.get_name() == f"turn {turn_id}"]
+    await task
+    assert await answers(services) == []
+    assert (await state(services, turn_id))[:2] == ("running", 1)
+
+
+async def test_what_a_zombie_said_is_not_shown(services: Services, shop: Shop, model: WireServer) -> None:
+    """Its partial text is forgotten where it ran, so that a browser there gets the new owner's from Redis."""
+    model.script(ENDLESS)
+    session = await visit(services, shop)
+    turn_id = await begun(services, session)
+    [task] = [task for task in asyncio.all_tasks() if task.get_name() == f"turn {turn_id}"]
+    await rows(services, "update turns set owner = 'ins_other', gen = gen + 1 where public_id = %s", turn_id)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    text = b'{"turn_id":"%b","message_id":"m","gen":2,"n":7,"text":"anew","provider":"p","model":"m","tokens_input":1}'
+    # Behind what the zombie has still under way.
+    services.hub.bus.command("SET", f"live:{turn_id}", text % turn_id.encode())
+
+    async def shown() -> bool:
+        live = await services.recoverer.live(session.conversation)
+        return live is not None and (live.gen, live.n, live.text) == (2, 7, "anew")
+
+    await eventually(shown, "the new owner's text is shown")
+
+
+@pytest.mark.usefixtures("brisk")
+async def test_another_instance_takes_a_dead_ones_turn(
+    services: Services, settings: Settings, shop: Shop, model: WireServer
+) -> None:
+    """When the lease runs out: gen + 1, `turn.reset` for whoever watches, and one answer, whole."""
+    model.script(ENDLESS, Answer("The whole answer"))
+    session = await visit(services, shop)
+    async with listening(services, session) as listener:
+        turn_id = await begun(services, session)
+        # The first instance is frozen: it neither extends nor notices.
+        for task in asyncio.all_tasks():
+            if task.get_name() in {"lease keeper", "turn sweeper"}:
+                task.cancel()
+        await rows(services, EXPIRED, turn_id)
+        async with open_services(settings) as other:
+            end = await listener.end()
+            assert await state(services, turn_id) == ("done", 2, other.instance, 2)
+    assert isinstance(end, MessageCompleted)
+    assert end.message.text == "The whole answer"
+    assert await answers(services) == ["The whole answer"]
+    [reset] = listener.of(TurnReset)
+    assert reset == TurnReset(turn_id=turn_id, gen=2)
+    at = listener.frames.index(reset)
+    assert {frame.gen for frame in listener.frames[:at] if isinstance(frame, MessageDelta)} == {1}
+    later = [frame for frame in listener.frames[at:] if isinstance(frame, MessageDelta)]
+    assert {frame.gen for frame in later} == {2}
+    assert [frame.n for frame in later] == list(range(1, len(later) + 1)), "numbered anew within the gen"
+    assert len(listener.of(TurnStarted)) == 1
+    assert await rows(services, "select type from events order by seq") == [
+        ("message.created",),
+        ("turn.started",),
+        ("message.completed",),
+    ]
+
+
+@pytest.mark.usefixtures("brisk")
+async def test_an_instance_takes_its_own_lost_turn_again(services: Services, shop: Shop, model: WireServer) -> None:
+    """A lease that ran out while Postgres was away: the old task ends, the new one answers, the books are right."""
+    model.script(ENDLESS, Answer("The whole answer"))
+    session = await visit(services, shop)
+    async with listening(services, session) as listener:
+        turn_id = await begun(services, session)
+        await rows(services, EXPIRED, turn_id)
+        end = await listener.end()
+        await model.wait_for_abandoned()
+    assert isinstance(end, MessageCompleted)
+    assert await state(services, turn_id) == ("done", 2, services.instance, 2)
+    assert await answers(services) == ["The whole answer"]
+
+
+@pytest.mark.usefixtures("brisk")
+async def test_after_so_many_attempts_a_turn_is_given_up(services: Services, shop: Shop, model: WireServer) -> None:
+    """What takes its instance down every time is not begun again; the visitor reads a kind sentence."""
+    model.script(ENDLESS)
+    session = await visit(services, shop, locale="de-AT")
+    async with listening(services, session) as listener:
+        turn_id = await begun(services, session)
+        waiting = await send(services, session, "And this?")
+        await rows(services, "update turns set attempts = %s where public_id = %s", ATTEMPTS, turn_id)
+        await rows(services, EXPIRED, turn_id)
+        end, answered = await listener.end(1), await listener.end(2)
+    assert isinstance(end, TurnFailed)
+    assert (end.turn_id, end.code, end.retryable) == (turn_id, "attempts", True)
+    assert end.message == phrases.say("unavailable", "de")
+    assert (await state(services, turn_id))[0] == "failed"
+    assert await rows(services, "select error from turns where public_id = %s", turn_id) == [("attempts",)]
+    assert isinstance(answered, MessageCompleted)
+    assert answered.turn_id == waiting.turn_id, "the conversation goes on"
+
+
+@pytest.mark.usefixtures("brisk")
+async def test_an_instance_that_stops_hands_its_turns_over(
+    services: Services, settings: Settings, shop: Shop, model: WireServer
+) -> None:
+    """The lease is given back at once, and the other instance answers, without waiting for it to run out."""
+    model.script(ENDLESS, Answer("The whole answer"))
+    session = await visit(services, shop)
+    async with listening(services, session) as listener:
+        async with open_services(settings) as leaving:
+            turn_id = await begun(leaving, session)
+            await leaving.supervisor.stop()
+            # Whoever claims next finds it in the queue, and the attempt did not count.
+            await rows(services, "update turns set created_at = now() - interval '3 seconds'")
+        end = await listener.end()
+    assert isinstance(end, MessageCompleted)
+    assert end.message.text == "The whole answer"
+    assert await state(services, turn_id) == ("done", 2, services.instance, 1)
+    assert [frame.gen for frame in listener.of(TurnReset) if isinstance(frame, TurnReset)] == [2]
+
+
+async def test_an_instance_that_stops_lets_answers_end(settings: Settings, model: WireServer) -> None:
+    """Within its grace a running answer ends as if nothing were."""
+    model.script(Answer("In time", first_byte_after_s=0.2))
+    async with open_services(settings) as leaving:
+        session = await visit(leaving, await new_shop(leaving))
+        await send(leaving, session, "Hello")
+        await leaving.supervisor.stop(grace_s=10)
+        assert await answers(leaving) == ["In time"]
+        assert await rows(leaving, "select status from turns") == [("done",)]
+
+
+@pytest.mark.usefixtures("brisk")
+async def test_instances_that_sweep_at_once_run_each_turn_once(
+    services: Services, settings: Settings, shop: Shop, model: WireServer
+) -> None:
+    """Three instances, ten conversations with a queued turn and nobody to run it: ten answers, ten model calls."""
+    sessions = [await visit(services, shop) for _ in range(10)]
+    async with AsyncExitStack() as stack:
+        # Nobody claims while the queue is filled: the row says that somebody else is at it.
+        for session in sessions:
+            accepted = await send(services, session, "Hello")
+            assert accepted.turn_id
+        await eventually(lambda: _all_done(services, 10), "the first ten")
+        await rows(services, "delete from messages where role = 'assistant'")
+        for _ in range(2):
+            await stack.enter_async_context(open_services(settings))
+        model.requests.clear()
+        await rows(
+            services,
+            """
+            update turns set status = 'queued', owner = null, attempts = 0, created_at = now() - interval '3 seconds',
+                             finished_at = null
+            """,
+        )
+        await eventually(lambda: _all_done(services, 10), "ten turns of the queue")
+    assert len(model.requests) == 10
+    assert await rows(services, "select distinct attempts from turns") == [(1,)]
+    assert await answers(services) == ["You said: Hello"] * 10
+
+
+async def _all_done(services: Services, count: int) -> bool:
+    return await rows(services, "select count(*) from turns where status = 'done'") == [(count,)]
+
+
+async def test_a_control_message_that_is_none_of_its_own_is_ignored(
+    services: Services, settings: Settings, shop: Shop, model: WireServer
+) -> None:
+    """Garbage, other kinds and older gens on the control channel stop nothing, and the next real one is heard."""
+    model.script(ENDLESS)
+    session = await visit(services, shop)
+    async with listening(services, session) as listener, open_services(settings) as other:
+        turn_id = await begun(services, session)
+        for payload in (b"", b"{", b'{"type":"other"}', b'{"type":"turn.fenced"}'):
+            other.hub.control(payload)
+        other.supervisor.fence(turn_id, 1)
+        assert await other.commands.stop(session, turn_id=turn_id)
+        await model.wait_for_abandoned()
+        assert isinstance(await listener.end(), TurnStopped)
+    assert model.abandoned == 1
