@@ -113,16 +113,21 @@ class WidgetConfig(Wire, frozen=True):
 
 
 class Config(Wire, frozen=True):
-    """What a widget needs to know before its first conversation."""
+    """What a widget needs to know before its first conversation.
+
+    `strings` are the widget's words in the language of `locale`; absent where that is English, which it has itself,
+    or one it has no words in.
+    """
 
     name: str
     locale: str
     widget: WidgetConfig
     limits: Limits
     branding: bool = True
+    strings: dict[str, str] | None = None
 
 
-class Health(Wire, frozen=True):
+class Health(Wire, frozen=True, omit_defaults=False):
     status: Literal["ok"] = msgspec.field(default="ok")
 
 

@@ -550,6 +550,7 @@ export interface Config {
   widget: WidgetConfig;
   limits: Limits;
   branding?: boolean;
+  strings?: Record<string, string> | null;
 }
 
 export interface Health {

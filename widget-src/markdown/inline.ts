@@ -9,19 +9,19 @@ export type Inline =
   | { tag: 'cite'; n: number }
   | { tag: 'br' };
 
+type Token = RegExpExecArray;
+
 /** A mark that may find its partner: `n` marks `c`, standing as text at `out[at]`. */
 type Mark = { c: string; n: number; at: number };
 
 // Beyond these the oldest open mark stays text, which also bounds the depth of the tree.
 const MAX_OPEN = 16;
 
-const SPECIAL = /[\\`*_~[\]<\n@]|!\[|https?:\/\//gi;
-const PUNCTUATION = /[!-/:-@[-`{-~]/;
+// Everything that may mean more than itself, as far as it reaches.
+const TOKEN = /\n|\\(?=[\n!-/:-@[-`{-~]|$)|`+|\*+|_+|~+|!?\[|]|<([^\s<>]+)>|https?:\/\/[^\s<>"`[\]]+|@(?:[a-z0-9-]+\.)+[a-z]{2,}/gi;
 const TARGET = /\( ?<?((?:[^\s()<>[\\]|\\[^\s[]|\([^\s()<>[]*\))*)>?(?: (?:"[^"\n[]*"|'[^'\n[]*'))? ?\)/y;
 const HALF_TARGET = /\( ?[^\s[]*(?: ["'][^\n[]*)?$/y;
-const ANGLE = /<([^\s<>]+)>/y;
-const BARE = /https?:\/\/[^\s<>"`[\]]+/iy;
-const DOMAIN = /@(?:[a-z0-9-]+\.)+[a-z]{2,}/iy;
+const BACKTICKS = /`+/g;
 const LOCAL = /[\w.+-]+$/;
 const WORD = /[\p{L}\p{N}_]/u;
 
@@ -70,12 +70,6 @@ export function inline(src: string, open = false): Inline[] {
     return pattern.exec(src);
   };
 
-  const run = (where: number): number => {
-    let end = where;
-    while (src[end] === src[where]) end++;
-    return end - where;
-  };
-
   /** Puts the text so far into `out`, then `node`, which stands for the next `n` characters. */
   const put = (n: number, node: Inline = ''): void => {
     out.push(src.slice(from, i), node);
@@ -107,36 +101,10 @@ export function inline(src: string, open = false): Inline[] {
     return used;
   };
 
-  const escape = (): void => {
-    const next = src[i + 1];
-    if (next === '\n') put(2, { tag: 'br' });
-    else if (next ? PUNCTUATION.test(next) : open) {
-      put(1);
-      i += next ? 1 : 0;
-    } else i++;
-  };
-
-  const code = (): void => {
-    const n = run(i);
-    const start = i + n;
-    let end = start;
-    if (n > 3 || noCode[n]) end = length;
-    while (end < length && (src[end] !== '`' || run(end) !== n)) end += src[end] === '`' ? run(end) : 1;
-    if (end < length || (open && n < 4)) {
-      let text = src.slice(start, end).replace(/\n/g, ' ');
-      // Spaces that only keep a backtick inside from the marks outside.
-      if (/^ .*[^ ].* $/.test(text)) text = text.slice(1, -1);
-      if (end === length) while (text.endsWith('`')) text = text.slice(0, -1);
-      put(end - i + (end < length ? n : 0), text && { tag: 'code', text });
-    } else {
-      noCode[n] = true;
-      i = start;
-    }
-  };
-
   /** `*`, `_` and `~`, by a simplified form of CommonMark's rules. */
-  const emphasis = (c: string): void => {
-    const n = run(i);
+  const emphasis = ([run]: Token): void => {
+    const c = run[0]!;
+    const n = run.length;
     const before = src[i - 1];
     const after = src[i + n];
     const waits = open && !after;
@@ -158,45 +126,90 @@ export function inline(src: string, open = false): Inline[] {
     else i += left;
   };
 
-  const bracket = (): void => {
-    put(0);
-    const k = Math.max(partner('['), partner('!'));
-    const opened = marks[k];
-    if (!opened) {
-      i++;
-      return;
-    }
-    marks.length = k;
-    const target = at(TARGET, i + 1);
-    const label = out.slice(opened.at + 1);
-    const number = opened.c === '[' && label.map(plain).join('');
-    if (target) {
-      out.length = opened.at;
-      const href = safeUrl(target[1]!.replace(/\\([!-/:-@[-`{-~])/g, '$1'));
-      if (href && opened.c === '[') marks = marks.filter(({ c }) => c !== '[');
-      out.push(...(href ? [link(href, label)] : label));
-      put(target[0].length + 1);
-    } else if (number && /^\d{1,3}$/.test(number)) {
-      out.length = opened.at;
-      put(1, { tag: 'cite', n: +number });
-    } else if (open && (i + 1 === length || at(HALF_TARGET, i + 1))) {
-      out[opened.at] = '';
-      put(length - i);
-    } else i++;
+  /** What each token does, by its first character. One that takes nothing leaves that character as text. */
+  const rules: Record<string, (token: Token) => void> = {
+    '\n': () => put(1, { tag: 'br' }),
+
+    '\\'() {
+      const next = src[i + 1];
+      if (next === '\n') put(2, { tag: 'br' });
+      else if (next || open) {
+        put(1);
+        if (next) i++;
+      }
+    },
+
+    '`'([run]) {
+      const n = run.length;
+      let closer: Token | null = null;
+      if (n < 4 && !noCode[n]) {
+        closer = at(BACKTICKS, i + n);
+        while (closer && closer[0].length !== n) closer = BACKTICKS.exec(src);
+      }
+      if (closer || (open && n < 4)) {
+        const end = closer?.index ?? length;
+        let text = src.slice(i + n, end).replace(/\n/g, ' ');
+        // Spaces that only keep a backtick inside from the marks outside.
+        if (/^ .*[^ ].* $/.test(text)) text = text.slice(1, -1);
+        if (!closer) while (text.endsWith('`')) text = text.slice(0, -1);
+        put(end - i + (closer ? n : 0), text && { tag: 'code', text });
+      } else {
+        noCode[n] = true;
+        i += n;
+      }
+    },
+
+    // An image is a link with a longer mark, which shows its label only.
+    '[': () => mark('[', 1),
+    '!': () => mark('[', 2),
+
+    ']'() {
+      put(0);
+      const k = partner('[');
+      const opened = marks[k];
+      if (!opened) return;
+      marks.length = k;
+      const target = at(TARGET, i + 1);
+      const label = out.slice(opened.at + 1);
+      const isLink = opened.n < 2;
+      const number = isLink && label.map(plain).join('');
+      if (target) {
+        out.length = opened.at;
+        const href = safeUrl(target[1]!.replace(/\\([!-/:-@[-`{-~])/g, '$1'));
+        if (href && isLink) marks = marks.filter(({ c, n }) => c !== '[' || n > 1);
+        out.push(...(href ? [link(href, label)] : label));
+        put(target[0].length + 1);
+      } else if (number && /^\d{1,3}$/.test(number)) {
+        out.length = opened.at;
+        put(1, { tag: 'cite', n: +number });
+      } else if (open && (i + 1 === length || at(HALF_TARGET, i + 1))) {
+        out[opened.at] = '';
+        put(length - i);
+      }
+    },
+
+    '<'([{ length: n }, address]) {
+      const href = safeUrl(address!);
+      if (href) put(n, link(href, [address!]));
+    },
+
+    '@'([domain]) {
+      const local = LOCAL.exec(src.slice(Math.max(from, i - 64), i))?.[0];
+      if (!local || (open && i + domain.length === length)) return;
+      i -= local.length;
+      const address = local + domain;
+      put(address.length, link('mailto:' + address, [address]));
+    },
+
+    '*': emphasis,
+    _: emphasis,
+    '~': emphasis,
   };
 
-  const angle = (): void => {
-    const m = at(ANGLE, i);
-    const href = m && safeUrl(m[1]!);
-    if (m && href) put(m[0].length, link(href, [m[1]!]));
-    else i++;
-  };
-
-  const bare = (): void => {
-    let url = at(BARE, i)?.[0] ?? 'http';
-    const whole = i + url.length < length || !open;
-    let depth = 0;
-    for (const c of url) depth += c === '(' ? 1 : c === ')' ? -1 : 0;
+  const bare = ([found]: Token): void => {
+    const whole = i + found.length < length || !open;
+    let url = found;
+    let depth = url.split('(').length - url.split(')').length;
     // Punctuation after an address belongs to the sentence, and so does a parenthesis it did not open.
     while (/[.,;:!?'*_~]$/.test(url) || (depth < 0 && url.endsWith(')'))) {
       if (url.endsWith(')')) depth++;
@@ -207,35 +220,17 @@ export function inline(src: string, open = false): Inline[] {
     else i += url.length;
   };
 
-  const email = (): void => {
-    const domain = at(DOMAIN, i)?.[0];
-    const local = domain && LOCAL.exec(src.slice(Math.max(from, i - 64), i))?.[0];
-    if (local && !(open && i + domain.length === length)) {
-      i -= local.length;
-      const address = local + domain;
-      put(address.length, { tag: 'a', href: `mailto:${address}`, title: undefined, kids: [address] });
-    } else i++;
-  };
-
-  for (let m: RegExpExecArray | null; (m = at(SPECIAL, i)); ) {
-    i = m.index;
-    const c = src[i]!;
-    if (c === '\\') escape();
-    else if (c === '`') code();
-    else if (c === '[' || c === '!') mark(c, m[0].length);
-    else if (c === ']') bracket();
-    else if (c === '<') angle();
-    else if (c === '@') email();
-    else if (c === '\n') put(1, { tag: 'br' });
-    else if (m[0].length > 1) bare();
-    else emphasis(c);
+  for (let token: Token | null; (token = at(TOKEN, i)); ) {
+    const start = (i = token.index);
+    (rules[src[i]!] ?? bare)(token);
+    if (i === start) i++;
   }
   i = length;
   put(0);
   while (open && marks.length) {
     const k = marks.length - 1;
     const { c, n, at: where } = marks[k]!;
-    if (c === '[' || c === '!' || !join(out.slice(where + 1)).length) {
+    if (c === '[' || !join(out.slice(where + 1)).length) {
       out[where] = '';
       marks.pop();
     } else close(k, n);

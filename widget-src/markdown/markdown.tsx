@@ -1,11 +1,11 @@
 /**
  * Markdown as Preact nodes: elements of a fixed set and text, never HTML.
  *
- * `h` instead of JSX, because tag names are data here. Classes are styled by `style.ts`.
+ * `h` instead of JSX, because tag names are data here. Classes are styled by `view/styles/markdown.css`.
  */
 import { Component, type ComponentChild, h } from 'preact';
 import type { Inline } from './inline.ts';
-import { type Block, MarkdownStream } from './parse.ts';
+import { type Block, createStream } from './parse.ts';
 
 export interface MarkdownProps {
   text: string;
@@ -15,85 +15,67 @@ export interface MarkdownProps {
 
 const REL = 'noopener noreferrer nofollow ugc';
 
-const spans = (nodes: Inline[]): ComponentChild[] => nodes.map(span);
-
-function span(node: Inline): ComponentChild {
-  if (typeof node === 'string') return node;
-  switch (node.tag) {
-    case 'a':
-      return h('a', { href: node.href, title: node.title, rel: REL, target: '_blank' }, spans(node.kids));
-    case 'code':
-      return h('code', { dir: 'ltr' }, node.text);
-    case 'cite':
-      return h('sup', { class: 'md-cite' }, `[${node.n}]`);
-    case 'br':
-      return h('br', null);
-    default:
-      return h(node.tag, null, spans(node.kids));
-  }
-}
+const draw = (nodes: (Inline | Block)[]): ComponentChild[] => nodes.map(node);
 
 /** An item's first paragraph stands beside its mark, without a paragraph's margins. */
-function item(blocks: Block[]): ComponentChild {
-  const [first, ...rest] = blocks;
-  const lead = first?.tag === 'p' ? spans(first.kids) : first && element(first);
-  return h('li', { dir: 'auto' }, lead, rest.map(element));
+function item([first, ...rest]: Block[]): ComponentChild {
+  return h('li', null, first?.tag === 'p' ? draw(first.kids) : first && node(first), draw(rest));
 }
 
-function table(block: Extract<Block, { tag: 'table' }>): ComponentChild {
+function table({ align, head, rows }: Extract<Block, { tag: 'table' }>): ComponentChild {
   const row = (tag: 'th' | 'td', cells: Inline[][]): ComponentChild =>
-    h(
-      'tr',
-      null,
-      cells.map((cell, i) => h(tag, { dir: 'auto', class: block.align[i] && `md-${block.align[i]}` }, spans(cell))),
-    );
-  const body = h('tbody', null, block.rows.map((cells) => row('td', cells)));
+    h('tr', null, cells.map((cell, i) => h(tag, { class: align[i] && 'md-' + align[i] }, draw(cell))));
+  const body = h('tbody', null, rows.map((cells) => row('td', cells)));
   // Reachable by Tab, so that a wide table can be scrolled with the keyboard.
-  return h('div', { class: 'md-table', tabIndex: 0 }, h('table', null, h('thead', null, row('th', block.head)), body));
+  return h('div', { class: 'md-table', tabIndex: 0 }, h('table', null, h('thead', null, row('th', head)), body));
 }
 
-function element(block: Block): ComponentChild {
-  switch (block.tag) {
-    case 'p':
-      return h('p', { dir: 'auto' }, spans(block.kids));
-    case 'heading': {
+function node(it: Inline | Block): ComponentChild {
+  if (typeof it === 'string') return it;
+  switch (it.tag) {
+    case 'a':
+      return h('a', { href: it.href, title: it.title, rel: REL, target: '_blank' }, draw(it.kids));
+    case 'code':
+      return h('code', { dir: 'ltr' }, it.text);
+    case 'cite':
+      return h('sup', { class: 'md-cite' }, `[${it.n}]`);
+    case 'heading':
       // The page has its own outline: a model's title is never above level 3 of it.
-      const level = Math.min(block.level + 2, 6);
-      return h('div', { class: 'md-h', role: 'heading', 'aria-level': level, dir: 'auto' }, spans(block.kids));
-    }
+      return h('div', { class: 'md-h', role: 'heading', 'aria-level': Math.min(it.level + 2, 6) }, draw(it.kids));
     case 'pre':
       return h(
         'div',
         { class: 'md-code', dir: 'ltr' },
-        block.lang && h('div', { class: 'md-lang' }, block.lang),
-        h('pre', { tabIndex: 0 }, h('code', null, block.text)),
+        it.lang && h('div', { class: 'md-lang' }, it.lang),
+        h('pre', { tabIndex: 0 }, h('code', null, it.text)),
       );
     case 'ul':
-      return h('ul', null, block.items.map(item));
+      return h('ul', null, it.items.map(item));
     case 'ol':
-      return h('ol', { start: block.start }, block.items.map(item));
+      return h('ol', { start: it.start }, it.items.map(item));
     case 'blockquote':
-      return h('blockquote', null, block.blocks.map(element));
+      return h('blockquote', null, draw(it.blocks));
     case 'table':
-      return table(block);
-    case 'hr':
-      return h('hr', null);
+      return table(it);
+    case 'p':
+      return h('p', null, draw(it.kids));
+    default:
+      return h(it.tag, null, 'kids' in it && draw(it.kids));
   }
 }
 
 /** The same for an answer that streams and one that is done. A finished block keeps its node, so it is not drawn again. */
 export class Markdown extends Component<MarkdownProps> {
-  private readonly stream = new MarkdownStream();
-  private readonly nodes = new WeakMap<Block, ComponentChild>();
+  declare render: (props: MarkdownProps) => ComponentChild;
 
-  override render({ text, streaming }: MarkdownProps): ComponentChild {
-    const blocks = this.stream.update(text, streaming);
-    return h('div', { class: 'md' }, blocks.map((block) => this.node(block)));
-  }
-
-  private node(block: Block): ComponentChild {
-    let node = this.nodes.get(block);
-    if (!node) this.nodes.set(block, (node = element(block)));
-    return node;
+  constructor(props: MarkdownProps) {
+    super(props);
+    const blocks = createStream();
+    const nodes = new WeakMap<Block, ComponentChild>();
+    const known = (block: Block): ComponentChild => {
+      if (!nodes.has(block)) nodes.set(block, node(block));
+      return nodes.get(block);
+    };
+    this.render = ({ text, streaming }) => h('div', { class: 'md' }, blocks(text, streaming).map(known));
   }
 }

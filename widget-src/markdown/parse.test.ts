@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Inline } from './inline.ts';
-import { type Block, MarkdownStream, parse } from './parse.ts';
+import { type Block, createStream, parse } from './parse.ts';
 
 /** The tree in one line, close to HTML, so that a case reads as what a person would see. */
 const show = (blocks: Block[]): string => blocks.map(showBlock).join('');
@@ -176,38 +176,38 @@ test('however a text is cut on its way, the tree at the end is the tree of the w
   const pick = (n: number): number => Math.floor(next() * n);
   for (let round = 0; round < 1500; round++) {
     const source = Array.from({ length: 1 + pick(14) }, () => PIECES[pick(PIECES.length)] + (pick(3) ? '' : '\n\n')).join('');
-    const stream = new MarkdownStream();
+    const stream = createStream();
     for (let end = 0; end < source.length; end += 1 + pick(12)) {
-      assert.deepEqual(stream.update(source.slice(0, end), true), parse(source.slice(0, end), true), JSON.stringify(source.slice(0, end)));
+      assert.deepEqual(stream(source.slice(0, end), true), parse(source.slice(0, end), true), JSON.stringify(source.slice(0, end)));
     }
-    assert.deepEqual(stream.update(source), parse(source), JSON.stringify(source));
+    assert.deepEqual(stream(source), parse(source), JSON.stringify(source));
   }
 });
 
 test('a text that is replaced rather than continued is parsed afresh', () => {
-  const stream = new MarkdownStream();
-  stream.update('a\n\nb\n\nc\n\nd', true);
-  assert.equal(show(stream.update('x\n\ny')), '<p>x</p><p>y</p>');
+  const stream = createStream();
+  stream('a\n\nb\n\nc\n\nd', true);
+  assert.equal(show(stream('x\n\ny')), '<p>x</p><p>y</p>');
 });
 
 test('a finished block keeps its identity while others arrive and when the text is done', () => {
   const source = 'a **b**\n\n- c\n- d\n\n```js\ne\n```\n\n> f\n\n| g | h |\n|---|---|\n| 1 | 2 |\n\nend **x';
-  const stream = new MarkdownStream();
+  const stream = createStream();
   let before: Block[] = [];
   for (let end = 1; end <= source.length; end++) {
-    const now = stream.update(source.slice(0, end), true);
+    const now = stream(source.slice(0, end), true);
     for (let k = 0; k < before.length - 2; k++) assert.equal(now[k], before[k], `block ${k} at ${end}`);
     before = now;
   }
-  const done = stream.update(source);
+  const done = stream(source);
   assert.equal(done.length, 6);
   for (let k = 0; k < 5; k++) assert.equal(done[k], before[k]);
 });
 
 test('an update looks at the last blocks only', () => {
   const settled = 'A paragraph with **bold** words.\n\n'.repeat(2000);
-  const stream = new MarkdownStream();
-  stream.update(settled + 'end', true);
+  const stream = createStream();
+  stream(settled + 'end', true);
   const texts: string[] = [];
   const slice = String.prototype.split;
   String.prototype.split = function (this: string, ...of: Parameters<typeof slice>) {
@@ -215,7 +215,7 @@ test('an update looks at the last blocks only', () => {
     return slice.apply(this, of);
   } as typeof slice;
   try {
-    stream.update(settled + 'end **of', true);
+    stream(settled + 'end **of', true);
   } finally {
     String.prototype.split = slice;
   }

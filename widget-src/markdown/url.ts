@@ -1,7 +1,7 @@
 /** Which addresses a link may have. */
 
-// Invisible or white: browsers drop some of these inside a scheme, so none may stand in an address.
-const INVISIBLE = /[\0-\x20\x7f-\xa0\xad\u061c\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]/g;
+// White, control and format characters: browsers drop some of these inside a scheme, so none may stand in an address.
+const INVISIBLE = /[\s\p{Cc}\p{Cf}]/gu;
 const ALLOWED = /^(?:https?:\/\/[^/\\?#]|mailto:[^@?]+@)/i;
 const MAX_LENGTH = 2048;
 

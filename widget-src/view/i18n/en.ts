@@ -1,0 +1,43 @@
+/** Every sentence in English, the one language inside the bundle. The others are `*.json` beside this; the server sends one. */
+
+export const EN = {
+  open: "Open chat",
+  close: "Close chat",
+  status: "Answers right away",
+  write: "Write a message…",
+  send: "Send",
+  sending: "Sending…",
+  you: "You",
+  stop: "Stop",
+  stopped: "Stopped",
+  copy: "Copy",
+  copied: "Copied",
+  up: "Helpful",
+  down: "Not helpful",
+  retry: "Try again",
+  remove: "Remove",
+  newer: "New messages",
+  wrong: "Something went wrong.",
+  limited: "You can write again {when}.",
+  offline: "You are offline. What you write is sent as soon as you are back.",
+  lost: "The connection was lost. Reconnecting…",
+  again: "Reconnecting…",
+  joined: "{name} joined the conversation",
+  queued: "Someone will be with you shortly",
+  allow: "Allow",
+  deny: "Deny",
+  expired: "The time to answer has run out.",
+  fresh: "New conversation",
+  anew: "Start a new conversation? This one stays with us.",
+  cancel: "Cancel",
+  closed: "This conversation has ended.",
+  gone: "This conversation no longer exists.",
+  elsewhere: "This chat is open in another window.",
+  here: "Continue here",
+  outdated: "There is a new version of this chat. Please reload the page.",
+  reload: "Reload",
+  unavailable: "This chat is not available here.",
+};
+
+export type Key = keyof typeof EN;
+export type Strings = Record<Key, string>;
