@@ -16,7 +16,7 @@ from starlette.routing import WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from server import log
-from server.api.middleware import RequestLog
+from server.api.middleware import LastResort, RequestLog
 from server.api.responses import refusal
 from server.api.routes import routes
 from server.errors import FrontdeskError, Malformed, NotFound, RequestError
@@ -61,8 +61,9 @@ def create_app(settings: Settings) -> Starlette:
                 expose_headers=["x-request-id", "retry-after"],
                 max_age=600,
             ),
+            Middleware(LastResort),
         ],
-        exception_handlers={FrontdeskError: _refuse, HTTPException: _refuse_http, Exception: _refuse},
+        exception_handlers={FrontdeskError: _refuse, HTTPException: _refuse_http},
         lifespan=lifespan,
     )
 
@@ -88,10 +89,12 @@ async def _refuse(request: Request, error: Exception) -> Response:
 
 async def _refuse_http(request: Request, error: Exception) -> Response:
     """Starlette's own refusals, in our shape."""
-    status = error.status_code if isinstance(error, HTTPException) else 500
+    if not isinstance(error, HTTPException):
+        raise TypeError("this answers Starlette's own refusals")
     known: RequestError = NotFound("no such route")
-    if status == 405:
+    if error.status_code == 405:
         known = Malformed("this route takes another method", code="method_not_allowed")
     response = refusal(request, known)
-    response.status_code = status
+    response.status_code = error.status_code
+    response.headers.update(error.headers or {})
     return response

@@ -14,6 +14,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from server.api.responses import unchanged
 from server.assets import static_path
 from server.embedded.demo_data import DEMO_CLIENTS
 from server.errors import NotFound, SettingsError
@@ -79,7 +80,7 @@ class Widget:
             "cross-origin-resource-policy": "cross-origin",
             "x-content-type-options": "nosniff",
         }
-        if etag in [each.strip() for each in request.headers.get("if-none-match", "").split(",")]:
+        if unchanged(request, etag):
             return Response(status_code=304, headers=headers)
         if variant.encoding is not None:
             headers["content-encoding"] = variant.encoding

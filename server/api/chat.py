@@ -36,6 +36,8 @@ SILENCE_S = 10.0
 PATIENCE_S = 2 * DEADLINE_S + 10
 ENDED = frozenset({"done", "failed", "stopped"})
 CID_CHARACTERS = 64
+# A bigint's, as Postgres numbers events.
+SEQ_DIGITS = 19
 # Proxies must pass each event on as it comes.
 STREAM_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 # Frames that end a turn, as they begin on the wire.
@@ -57,11 +59,12 @@ async def chat(request: Request, services: Services) -> Response:
     cid = given.cid or request.headers.get("idempotency-key")
     if cid is not None and not 1 <= len(cid) <= CID_CHARACTERS:
         raise Invalid(f"`Idempotency-Key` has 1 to {CID_CHARACTERS} characters", field="cid")
+    position = _position(request.headers.get("last-event-id"))
     session, is_new = await _session(request, services, credential, given, cid)
     message = Message(text=text, cid=cid or ids.cid(), address=peer(request))
     if "text/event-stream" in request.headers.get("accept", ""):
-        after = _position(request.headers.get("last-event-id"), session.conversation)
-        frames = _events(services, session, message, after)
+        epoch, seq = position
+        frames = _events(services, session, message, seq if epoch == session.conversation.epoch else None)
         # The message is stored, or refused, before the first byte of the answer: a refusal is an HTTP error.
         first = await anext(frames)
         return StreamingResponse(_chain(first, frames), media_type="text/event-stream", headers=STREAM_HEADERS)
@@ -183,6 +186,10 @@ async def _events(services: Services, session: Session, message: Message, after:
             return
         mark = f'"turn_id":"{turn.public_id}"'.encode()
         start = accepted.seq - 1 if after is None else after
+        if turn.status in ENDED:
+            for each in await _past(services, session.conversation, after=start, end=mark):
+                yield each
+            return
         async for item in follower.items(after=start, silence_s=SILENCE_S):
             if item is SILENCE:
                 yield b": still here\n\n"
@@ -190,6 +197,19 @@ async def _events(services: Services, session: Session, message: Message, after:
             yield _event(item.payload, f"{epoch}:{item.seq}" if item.seq else None)
             if item.payload.startswith(_ENDS) and mark in item.payload:
                 return
+
+
+async def _past(services: Services, conversation: Conversation, *, after: int, end: bytes) -> list[bytes]:
+    """A turn that was over before: its events after a seq, which may be none; a snapshot where they are too many."""
+    recovery = await services.recoverer.recover(conversation, epoch=conversation.epoch, last_seq=after)
+    if not recovery.resumed and recovery.snapshot is not None:
+        return [_event(codec.encode(recovery.snapshot))]
+    told = []
+    for event in recovery.events:
+        told.append(_event(event.payload, f"{conversation.epoch}:{event.seq}"))
+        if event.payload.startswith(_ENDS) and end in event.payload:
+            break
+    return told
 
 
 def _event(payload: bytes, event_id: str | None = None) -> bytes:
@@ -203,14 +223,14 @@ async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[byte
         yield each
 
 
-def _position(last_event_id: str | None, conversation: Conversation) -> int | None:
-    """The seq of `Last-Event-ID: epoch:seq`; None when there is none, or it is of another epoch."""
+def _position(last_event_id: str | None) -> tuple[str | None, int]:
+    """Epoch and seq of `Last-Event-ID: epoch:seq`; no epoch when there is none. Raises Invalid."""
     if not last_event_id:
-        return None
+        return None, 0
     epoch, _, seq = last_event_id.partition(":")
-    if not (seq.isascii() and seq.isdigit()):
+    if not (seq.isascii() and seq.isdigit() and len(seq) <= SEQ_DIGITS):
         raise Invalid("`Last-Event-ID` is `epoch:seq`", field="Last-Event-ID")
-    return int(seq) if epoch == conversation.epoch else None
+    return epoch, int(seq)
 
 
 ENDPOINTS = (

@@ -24,7 +24,10 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """`refuses` are the error statuses beyond 500; every one has the body `ErrorBody`."""
+    """`refuses` are the error statuses beyond 500; every one has the body `ErrorBody`.
+
+    `also` are statuses besides `status` that are no refusals: 304 without a body, others with the same body.
+    """
 
     method: Literal["GET", "POST"]
     path: str
@@ -37,6 +40,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     media_type: str = "application/json"
     parameters: tuple[Parameter, ...] = ()
     credentials: tuple[Credential, ...] = ()
+    also: tuple[int, ...] = ()
     refuses: tuple[int, ...] = ()
 
     def route(self) -> Route:

@@ -35,7 +35,8 @@ class Follower:
         self._queue: asyncio.Queue[Item] = asyncio.Queue()
         self._missed = False
         self._seq = 0
-        self._live = (0, 0)
+        # How far each turn's text has been told: gen and n.
+        self._told: dict[str, tuple[int, int]] = {}
 
     def deliver(self, seq: int, payload: bytes) -> None:
         if self._queue.qsize() < QUEUE:
@@ -79,9 +80,10 @@ class Follower:
         items = [Item(event.seq, event.payload) for event in recovery.events]
         if snapshot := recovery.snapshot:
             live = snapshot.live
-            position = (live.gen, live.n) if live else (0, 0)
-            if position > self._live or snapshot.messages is not None:
-                self._live = position
+            news = live is not None and (live.gen, live.n) > self._told.get(live.turn_id, (0, 0))
+            if live is not None and news:
+                self._told[live.turn_id] = (live.gen, live.n)
+            if news or snapshot.messages is not None:
                 items.append(Item(0, codec.encode(snapshot)))
         return items
 
@@ -90,9 +92,11 @@ class Follower:
         if not payload.startswith(b'{"type":"message.delta"'):
             return False
         delta = codec.decode_to_visitor(payload)
-        if not isinstance(delta, MessageDelta) or (delta.gen, delta.n) <= self._live:
+        if not isinstance(delta, MessageDelta):
+            raise TypeError("a delta is a delta")
+        if (delta.gen, delta.n) <= self._told.get(delta.turn_id, (0, 0)):
             return True
-        self._live = (delta.gen, delta.n)
+        self._told[delta.turn_id] = (delta.gen, delta.n)
         return False
 
 
@@ -101,8 +105,8 @@ async def following(services: Services, conversation: Conversation) -> AsyncIter
     """Subscribed from here on, so that nothing that happens later is missed."""
     follower = Follower(services, conversation)
     channel = channels.conversation(conversation.public_id)
-    await services.hub.join(channel, follower)
     try:
+        await services.hub.join(channel, follower)
         yield follower
     finally:
         await services.hub.leave(channel, follower)

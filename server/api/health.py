@@ -48,6 +48,7 @@ ENDPOINTS = (
         "Should it get traffic",
         Readiness,
         about="503 when Postgres is away. Redis away shows in the checks and does not refuse traffic.",
+        also=(503,),
     ),
     Endpoint("GET", "/metrics", read_metrics, "Figures for Prometheus", None, media_type="text/plain; version=0.0.4"),
 )

@@ -1,10 +1,15 @@
-"""Around every HTTP request: an id, one log line, a count. Plain ASGI; sockets pass through untouched."""
+"""Around every HTTP request: an id, one log line, a count, and an answer when something broke.
+
+Plain ASGI; sockets pass through untouched.
+"""
 
 import time
 
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server import ids, log, metrics
+from server.api.responses import refusal
 
 logger = log.get("http")
 
@@ -46,3 +51,30 @@ class RequestLog:
                 status=status,
                 ms=round(seconds * 1000, 1),
             )
+
+
+class LastResort:
+    """Answers what nothing else caught, inside the request log and CORS, so that a 500 has its id and can be read."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = False
+
+        async def tell(message: Message) -> None:
+            nonlocal began
+            began = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, tell)
+        except ClientDisconnect:
+            logger.info("caller left", id=scope["state"]["request_id"])
+        except Exception as error:
+            if began:
+                raise  # the answer is cut off, which its reader sees
+            await refusal(Request(scope), error)(scope, receive, send)

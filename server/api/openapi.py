@@ -26,6 +26,7 @@ _SCHEMES: dict[Credential, dict[str, Any]] = {
     },
 }
 _MEANING = {
+    304: "Not changed since",
     400: "Malformed: not JSON, not UTF-8, too deep",
     401: "No or a bad key or token",
     403: "Origin not allowed, or the client is suspended",
@@ -72,15 +73,12 @@ def _operation(endpoint: Endpoint, ref: dict[type[msgspec.Struct], dict[str, Any
     operation: dict[str, Any] = {
         "operationId": _scheme(f"{endpoint.method} {endpoint.path}"),
         "summary": endpoint.summary,
+        "tags": ["Conversations" if endpoint.path.startswith("/api/") else "Operation"],
         "responses": {
             str(endpoint.status): {"description": endpoint.summary, "content": content},
-            **{
-                str(status): {
-                    "description": _MEANING[status],
-                    "content": {"application/json": {"schema": ref[ErrorBody]}},
-                }
-                for status in endpoint.refuses
-            },
+            **{str(status): _also(status, content) for status in endpoint.also},
+            **{str(status): _refusal(_MEANING[status], ref) for status in endpoint.refuses},
+            "default": _refusal("Anything else, 500 for one", ref),
         },
     }
     if endpoint.about:
@@ -104,6 +102,14 @@ def _operation(endpoint: Endpoint, ref: dict[type[msgspec.Struct], dict[str, Any
     if endpoint.credentials:
         operation["security"] = [{_scheme(name): []} for name in endpoint.credentials]
     return operation
+
+
+def _also(status: int, content: dict[str, Any]) -> dict[str, Any]:
+    return {"description": _MEANING[status], **({} if status == 304 else {"content": content})}
+
+
+def _refusal(meaning: str, ref: dict[type[msgspec.Struct], dict[str, Any]]) -> dict[str, Any]:
+    return {"description": meaning, "content": {"application/json": {"schema": ref[ErrorBody]}}}
 
 
 def _scheme(name: str) -> str:
@@ -139,6 +145,7 @@ _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Frontdesk API</title>
+<link rel="icon" href="data:,">
 <link rel="stylesheet" href="/docs/swagger-ui.css">
 </head>
 <body>

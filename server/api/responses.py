@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server import ids, log
-from server.errors import FrontdeskError, RequestError, TooLarge, Unauthorized, Unavailable
+from server.errors import FrontdeskError, Invalid, RequestError, TooLarge, Unauthorized, Unavailable
 from server.protocol import codec
 from server.protocol.http import ErrorBody, ErrorDetail
 from server.protocol.limits import BODY_BYTES
@@ -15,6 +15,7 @@ from server.protocol.limits import BODY_BYTES
 logger = log.get("api")
 
 T = TypeVar("T")
+Body = TypeVar("Body", bound=msgspec.Struct)
 
 
 def json(value: object, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -22,14 +23,30 @@ def json(value: object, *, status: int = 200, headers: dict[str, str] | None = N
     return Response(codec.encode(value), status, headers, media_type="application/json")
 
 
-async def body(request: Request, kind: type[T]) -> T:
+async def body(request: Request, kind: type[Body]) -> Body:
     """The request's body as a struct. Raises TooLarge before reading more than the limit, Malformed, Invalid."""
     raw = bytearray()
     async for chunk in request.stream():
         raw += chunk
         if len(raw) > BODY_BYTES:
             raise TooLarge(f"a body is at most {BODY_BYTES} bytes", code="body_too_large")
-    return codec.decode_body(bytes(raw), kind)
+    given = codec.decode_body(bytes(raw), kind)
+    _check_storable(given)
+    return given
+
+
+def _check_storable(given: msgspec.Struct) -> None:
+    """Postgres stores no NUL. Raises Invalid that names the field."""
+    for field in given.__struct_fields__:
+        value = getattr(given, field)
+        if isinstance(value, str) and "\0" in value:
+            raise Invalid(f"`{field}` may not contain U+0000", field=field)
+
+
+def unchanged(request: Request, etag: str) -> bool:
+    """Whether the caller has this version. A proxy that compresses on the way makes the tag a weak one, `W/"..."`."""
+    known = [each.strip().removeprefix("W/") for each in request.headers.get("if-none-match", "").split(",")]
+    return etag in known or "*" in known
 
 
 def bearer(request: Request) -> str:

@@ -67,7 +67,7 @@ def peer(request: Request) -> str:
 def _limit(given: str | None) -> int:
     if given is None:
         return PAGE
-    if not (given.isascii() and given.isdigit() and 1 <= int(given) <= PAGE_MOST):
+    if not (given.isascii() and given.isdigit() and len(given) <= 3 and 1 <= int(given) <= PAGE_MOST):
         raise Invalid(f"`limit` is a number from 1 to {PAGE_MOST}", field="limit")
     return int(given)
 

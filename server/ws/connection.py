@@ -1,14 +1,15 @@
 """One WebSocket, below its protocol: a bounded queue, at most one writer task, a close code.
 
-Sending never waits. What is put goes to the queue; a writer task exists only while there is something to write, so an
-idle socket costs no task. A reader that does not keep up loses the queue and is told to catch up; the second time
-within `SLOW_AGAIN_S` it is closed.
+Sending never waits. A socket that takes a frame at once gets it at once; for one that does not, the rest of that write
+and what comes after it go to a queue and a writer task, which exists only while there is something to write. A reader
+that does not keep up loses the queue and is told to catch up; the second time within `SLOW_AGAIN_S` it is closed.
 """
 
 import asyncio
 import time
+import types
 from collections import deque
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Generator, MutableMapping
 from typing import Any
 
 from server import log, metrics
@@ -57,9 +58,17 @@ class Connection:
         self.closed = False
         self.heard_at = time.monotonic()
 
+    @property
+    def closing(self) -> bool:
+        """Whether a close is on its way: nothing more is taken from the other side."""
+        return self.closed or self._close is not None
+
     def put(self, payload: bytes) -> None:
-        """Queues a text frame, UTF-8. Drops the queue when it is full."""
+        """Sends or queues a text frame, UTF-8. Drops the queue when it is full."""
         if self.closed or self._close is not None:
+            return
+        if self._writer is None and not self._queue:
+            self._write_now(payload)
             return
         full = len(self._queue) >= QUEUE_FRAMES or self._bytes + len(payload) > QUEUE_BYTES
         # One frame may be larger than the queue's bound; alone it is let through.
@@ -72,7 +81,7 @@ class Connection:
 
     def close(self, code: Close, reason: str = "") -> None:
         """Closes once what is queued has been written."""
-        if self._close is None and not self.closed:
+        if not self.closing:
             self._close = (code, reason)
             metrics.SOCKETS_CLOSED.labels(str(int(code))).inc()
             self._wake()
@@ -99,9 +108,24 @@ class Connection:
         else:
             self._on_overflow()
 
-    async def _write(self) -> None:
+    def _write_now(self, payload: bytes) -> None:
+        """Runs a write up to where it would wait, which most never do: no task, and no pass of the event loop."""
+        write = self._send({"type": "websocket.send", "text": payload.decode()}).__await__()
+        try:
+            waits_for = write.send(None)
+        except StopIteration:
+            return
+        except (OSError, RuntimeError) as error:
+            self._left(error)
+        else:
+            self._writer = asyncio.get_running_loop().create_task(self._write(_resumed(write, waits_for)))
+
+    async def _write(self, begun: Awaitable[None] | None = None) -> None:
         queue, send = self._queue, self._send
         try:
+            if begun is not None:
+                async with asyncio.timeout(STUCK_S):
+                    await begun
             while queue:
                 payload = queue.popleft()
                 self._bytes -= len(payload)
@@ -116,20 +140,33 @@ class Connection:
             metrics.SOCKETS_CLOSED.labels(str(int(Close.TOO_SLOW))).inc()
             self._give_up("not reading")
         except (OSError, RuntimeError) as error:
-            # The other side left between two frames, which uvicorn reports by one of these; the socket's
-            # reader hears of it as a disconnect.
-            logger.debug("socket gone while writing", reason=type(error).__name__)
-            self._give_up("gone")
+            self._left(error)
         finally:
             self._writer = None
             if queue and not self.closed:
                 self._wake()
+
+    def _left(self, error: Exception) -> None:
+        """The other side left between two frames, which uvicorn reports by an OSError or a RuntimeError."""
+        logger.debug("socket gone while writing", reason=type(error).__name__)
+        self._give_up("gone")
 
     def _give_up(self, reason: str) -> None:
         """Nothing can be written any more, not even a close: ends the reader, and with it the socket."""
         self.closed = True
         self._queue.clear()
         self._reader.cancel(reason)
+
+
+@types.coroutine
+def _resumed(write: Generator[Any, None, None], waits_for: object) -> Generator[Any, None, None]:
+    """The rest of an awaitable that was run up to its first wait."""
+    try:
+        yield waits_for
+    except BaseException:
+        write.close()
+        raise
+    yield from write
 
 
 def _no_task() -> asyncio.Task[Any]:

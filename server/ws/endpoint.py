@@ -36,10 +36,16 @@ class VisitorSockets:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         origin = HTTPConnection(scope).headers.get("origin", "")
         await receive()  # websocket.connect
-        status = await self._verdict(origin)
-        if status is not None:
-            await send({"type": "websocket.http.response.start", "status": status, "headers": []})
+        try:
+            known = await self._services.access.origin_known(origin)
+        except Unavailable as error:
+            logger.warning("socket not accepted", dependency=error.dependency, reason=error.message)
+            await send({"type": "websocket.http.response.start", "status": 503, "headers": []})
             await send({"type": "websocket.http.response.body", "body": b""})
+            return
+        if not known:
+            # A close before the accept is a 403, and unlike a response of our own no error in uvicorn's log.
+            await send({"type": "websocket.close"})
             return
         await send({"type": "websocket.accept"})
         visitor = Visitor(self._services, send, origin=origin, address=address(scope))
@@ -55,14 +61,6 @@ class VisitorSockets:
             self._open.discard(visitor)
             metrics.SOCKETS.dec()
             await visitor.gone()
-
-    async def _verdict(self, origin: str) -> int | None:
-        """The HTTP status that refuses a socket before it is accepted; None accepts it."""
-        try:
-            return None if await self._services.access.origin_known(origin) else 403
-        except Unavailable as error:
-            logger.warning("socket not accepted", dependency=error.dependency, reason=error.message)
-            return 503
 
     async def reap(self) -> None:
         """Closes sockets that went silent and those that never said hello. Runs as long as the instance."""

@@ -3,6 +3,8 @@
 import asyncio
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from server import log, metrics
 from server.access import Session, check_origin
 from server.cache.rate_limit import Limit
@@ -20,7 +22,7 @@ from server.fanout import channels
 from server.protocol import VERSION, codec, limits
 from server.protocol.base import Frame
 from server.protocol.close import Close
-from server.protocol.parts import Limits
+from server.protocol.parts import Limits, LiveAnswer
 from server.protocol.visitor import (
     Ack,
     Error,
@@ -63,6 +65,7 @@ class Visitor:
         "_bad",
         "_channel",
         "_held",
+        "_live",
         "_seq",
         "_services",
         "_tasks",
@@ -82,6 +85,9 @@ class Visitor:
         self._seq = 0
         # Not None while the reader is brought up to date: frames wait here.
         self._held: list[tuple[int, bytes]] | None = None
+        # The last snapshot's running answer, until a delta comes that it does not hold: Redis may deliver one to us
+        # after we have read the text that it belongs to.
+        self._live: LiveAnswer | None = None
         self._bad = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -94,7 +100,8 @@ class Visitor:
             else:
                 self.connection.close(Close.GAP, "too much came in while catching up")
         elif seq == 0:
-            self.connection.put(payload)
+            if self._live is None or not self._told(payload, self._live):
+                self.connection.put(payload)
         elif seq == self._seq + 1:
             self._seq = seq
             self.connection.put(payload)
@@ -113,6 +120,8 @@ class Visitor:
 
     async def handle(self, raw: str | None) -> None:
         """One frame; None is a binary one. Whatever is wrong with it is answered, nothing is raised."""
+        if self.connection.closing:
+            return
         cid: str | None = None
         try:
             if raw is None:
@@ -207,22 +216,48 @@ class Visitor:
         if self.session is not None and self.session.conversation.id != session.conversation.id:
             raise Invalid("this socket belongs to another session", code="other_session", field="session")
         if frame.locale is not None and frame.locale != session.conversation.locale:
-            async with reading(services.pool) as conn:
-                await conversations.set_locale(
-                    conn, client_id=client.id, conversation_id=session.conversation.id, locale=frame.locale
-                )
+            session = await self._speak(session, frame.locale)
+        recovery, pending = await self._resume(session, frame)
         self.session = session
-        self._held = []
-        channel = channels.conversation(session.conversation.public_id)
-        self._channel = channel
-        await services.hub.join(channel, self)
-        recovery = await services.recoverer.recover(session.conversation, epoch=frame.epoch, last_seq=frame.last_seq)
-        pending = await self._pending(session, frame.pending)
         self._welcome(session, recovery, pending)
         if frame.identity is not None:
             self._refuse(
                 Error(code="identity_unavailable", message="identities are not verified here", temporary=False)
             )
+
+    async def _speak(self, session: Session, locale: str) -> Session:
+        """The visitor changed the language."""
+        conversation = session.conversation
+        async with reading(self._services.pool) as conn:
+            await conversations.set_locale(
+                conn, client_id=conversation.client_id, conversation_id=conversation.id, locale=locale
+            )
+        return Session(session.client, msgspec.structs.replace(conversation, locale=locale), session.token)
+
+    async def _resume(self, session: Session, frame: Hello) -> tuple[Recovery, dict[str, int | None]]:
+        """Subscribes and reads what the visitor misses; frames are held back from here on until `_release`.
+
+        What fails leaves the socket as it was: without a session it hears nothing, with one it goes on.
+        """
+        services = self._services
+        for task in self._tasks:
+            task.cancel()  # it would let go what is held back here
+        self._held = []
+        self._channel = channels.conversation(session.conversation.public_id)
+        try:
+            await services.hub.join(self._channel, self)
+            recovery = await services.recoverer.recover(
+                session.conversation, epoch=frame.epoch, last_seq=frame.last_seq
+            )
+            return recovery, await self._pending(session, frame.pending)
+        except BaseException:
+            self._held = None
+            if self.session is None:
+                channel, self._channel = self._channel, None
+                await services.hub.leave(channel, self)
+            else:
+                self.resync()
+            raise
 
     async def _pending(self, session: Session, cids: list[str]) -> dict[str, int | None]:
         if not cids:
@@ -273,14 +308,20 @@ class Visitor:
         snapshot = recovery.snapshot
         if snapshot is not None:
             self._put(snapshot)
-        live = snapshot.live if snapshot else None
+        self._live = snapshot.live if snapshot else None
         held, self._held = self._held or [], None
         for seq, payload in held:
-            if seq == 0 and live is not None:
-                frame = codec.decode_to_visitor(payload)
-                if isinstance(frame, MessageDelta) and (frame.gen, frame.n) <= (live.gen, live.n):
-                    continue
             self.deliver(seq, payload)
+
+    def _told(self, payload: bytes, live: LiveAnswer) -> bool:
+        """Whether a live frame is a delta that this snapshot has in it."""
+        frame = codec.decode_to_visitor(payload)
+        if not isinstance(frame, MessageDelta) or frame.turn_id != live.turn_id:
+            return False
+        told = (frame.gen, frame.n) <= (live.gen, live.n)
+        if not told:
+            self._live = None
+        return told
 
     # --- answers
 

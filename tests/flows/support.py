@@ -1,0 +1,384 @@
+"""Frontdesk over real sockets, as a visitor's browser and a client's backend meet it.
+
+`running` is one instance: uvicorn as in production (uvloop, httptools), in a thread. `Desk` is what a test holds: the
+database, shops with keys, one or more instances. `Tab` is a browser's tab: it sends frames as structs and reads the
+socket until the frame it waits for; `View` keeps what a widget would show, and refuses gaps and doubles.
+"""
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import httpx
+import msgspec
+import redis.asyncio
+import uvicorn
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.typing import Origin
+
+from server import ids
+from server.app import create_app
+from server.cli.run import uvicorn_config
+from server.llm.pricing import seed_prices
+from server.net.signing import Keyring
+from server.protocol import VERSION, codec
+from server.protocol.base import Frame
+from server.protocol.parts import Message
+from server.protocol.visitor import (
+    Ack,
+    Durable,
+    Hello,
+    MessageCompleted,
+    MessageCreated,
+    MessageDelta,
+    MessageSend,
+    Ping,
+    Pong,
+    SessionProof,
+    Snapshot,
+    ToVisitor,
+    TurnFailed,
+    TurnReset,
+    TurnStopped,
+    Welcome,
+)
+from server.repositories import clients, prices
+from server.repositories.clients import Client
+from server.repositories.pool import Pool, open_pool, reading
+from server.repositories.prices import PriceRow
+from server.settings import Settings
+
+# Seconds after which a test gives up waiting for something that takes milliseconds.
+PATIENCE_S = 15.0
+
+T = TypeVar("T")
+_numbers = itertools.count(1)
+
+
+class Instance:
+    """A running server. `url` is `http://127.0.0.1:port`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._server = uvicorn.Server(uvicorn_config(create_app(settings), "127.0.0.1", 0))
+        self._thread = threading.Thread(target=self._server.run, name="instance", daemon=True)
+        self.url = ""
+
+    @property
+    def ws_url(self) -> str:
+        return self.url.replace("http://", "ws://") + "/api/v1/ws"
+
+    async def start(self) -> None:
+        self._thread.start()
+        async with asyncio.timeout(PATIENCE_S):
+            while not self._server.started:
+                assert self._thread.is_alive(), "the server did not start; its log says why"
+                await asyncio.sleep(0.005)
+        port = self._server.servers[0].sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+
+    async def stop(self) -> None:
+        self._server.should_exit = True
+        await asyncio.to_thread(self._thread.join, PATIENCE_S)
+        assert not self._thread.is_alive(), "the server did not stop"
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Instance]:
+    """One instance in a thread of its own, with an event loop of its own."""
+    instance = Instance(settings)
+    await instance.start()
+    try:
+        yield instance
+    finally:
+        await instance.stop()
+
+
+class Shop(msgspec.Struct, frozen=True):
+    """A client, the secret key that only its owner knows, and its website."""
+
+    client: Client
+    secret_key: str
+
+    @property
+    def id(self) -> int:
+        return self.client.id
+
+    @property
+    def key(self) -> str:
+        return self.client.public_key
+
+    @property
+    def origin(self) -> str:
+        return self.client.allowed_origins[0]
+
+
+class Reader:
+    """What came over one socket, in order."""
+
+    def __init__(self) -> None:
+        self.frames: list[ToVisitor] = []
+        self.payloads: list[bytes] = []
+
+    def of(self, kind: type[T]) -> list[T]:
+        """The frames of a kind so far."""
+        return [frame for frame in self.frames if isinstance(frame, kind)]
+
+    def events(self) -> list[bytes]:
+        """The durable frames so far, to the byte."""
+        return [raw for raw, frame in zip(self.payloads, self.frames, strict=True) if isinstance(frame, Durable)]
+
+
+class Tab(Reader):
+    """One tab of a browser on a shop's website."""
+
+    def __init__(self, socket: ClientConnection, shop: Shop, view: "View") -> None:
+        super().__init__()
+        self.socket = socket
+        self.shop = shop
+        self.view = view
+
+    async def send(self, *frames: Frame) -> None:
+        for frame in frames:
+            await self.raw(codec.encode(frame))
+
+    async def raw(self, data: bytes | str) -> None:
+        """A text frame, whatever is in it."""
+        await self.socket.send(data, text=True)
+
+    async def read(self) -> ToVisitor:
+        """The next frame."""
+        async with asyncio.timeout(PATIENCE_S):
+            raw = await self.socket.recv(decode=False)
+        frame = codec.decode_to_visitor(raw)
+        self.payloads.append(raw)
+        self.frames.append(frame)
+        self.view.apply(frame)
+        return frame
+
+    async def next(self, kind: type[T], where: Callable[[T], bool] = lambda _: True) -> T:
+        """Reads on until a frame of this kind."""
+        while True:
+            frame = await self.read()
+            if isinstance(frame, kind) and where(frame):
+                return frame
+
+    async def hello(self, proof: SessionProof | None = None, **fields: Any) -> Welcome:
+        """Says hello with the shop's key."""
+        await self.send(Hello(v=VERSION, key=self.shop.key, session=proof, **fields))
+        return await self.next(Welcome)
+
+    async def say(self, text: str, *, cid: str | None = None) -> Ack:
+        """Sends a message and reads on to its ack."""
+        cid = cid or new_cid()
+        await self.send(MessageSend(cid=cid, text=text))
+        return await self.next(Ack, lambda ack: ack.cid == cid)
+
+    async def end(self) -> MessageCompleted | TurnFailed | TurnStopped:
+        """Reads on to the end of a turn."""
+        while True:
+            frame = await self.read()
+            if isinstance(frame, MessageCompleted | TurnFailed | TurnStopped):
+                return frame
+
+    async def shows(self, text: str) -> None:
+        """Reads on until a message with this text is there, if it is not yet."""
+        while text not in self.view.texts.values():
+            await self.read()
+
+    async def settle(self) -> Pong:
+        """Reads all that was sent before now: the pong comes after it."""
+        t = float(next(_numbers))
+        await self.send(Ping(t=t))
+        return await self.next(Pong, lambda pong: pong.t == t)
+
+    async def closed(self) -> int:
+        """Reads on to the close; its code."""
+        try:
+            while True:
+                await self.read()
+        except ConnectionClosed as gone:
+            assert gone.rcvd is not None, "the connection broke without a close frame"
+            return gone.rcvd.code
+
+    def cut(self) -> None:
+        """The network goes away: no close frame, nothing."""
+        self.socket.transport.abort()
+
+
+class View:
+    """What a widget shows. `apply` raises when a rule of the protocol was broken: a gap, a double, a wrong text."""
+
+    def __init__(self) -> None:
+        self.seq = 0
+        self.texts: dict[str, str] = {}
+        self.live: dict[str, tuple[int, int, str]] = {}
+        # Texts of finished answers as they had been streamed to this reader; absent for those read from history.
+        self.streamed: dict[str, str] = {}
+
+    def apply(self, frame: ToVisitor) -> None:
+        if isinstance(frame, Durable):
+            assert frame.seq == self.seq + 1, f"seq {frame.seq} after {self.seq}"
+            self.seq = frame.seq
+        match frame:
+            case Snapshot():
+                self._snapshot(frame)
+            case MessageDelta():
+                self._delta(frame)
+            case TurnReset():
+                self.live[frame.turn_id] = (frame.gen, 0, "")
+            case MessageCreated():
+                self._keep(frame.message)
+            case MessageCompleted() | TurnStopped():
+                self._finish(frame)
+
+    def _snapshot(self, frame: Snapshot) -> None:
+        if frame.messages is not None:
+            self.texts.clear()
+            self.live.clear()
+            self.seq = frame.up_to_seq
+            for message in frame.messages:
+                self._keep(message)
+        if live := frame.live:
+            self.live[live.turn_id] = (live.gen, live.n, live.text)
+
+    def _delta(self, frame: MessageDelta) -> None:
+        if frame.message_id in self.texts:
+            return  # of a turn that was stopped elsewhere, a moment before its instance heard of it
+        gen, n, text = self.live.get(frame.turn_id, (frame.gen, 0, ""))
+        if (frame.gen, frame.n) <= (gen, n):
+            return  # a snapshot had it, and what was on its way through Redis comes after
+        assert (frame.gen, frame.n) == (gen, n + 1), f"delta {frame.gen}.{frame.n} after {gen}.{n}"
+        self.live[frame.turn_id] = (gen, frame.n, text + frame.text)
+
+    def _finish(self, frame: MessageCompleted | TurnStopped) -> None:
+        _, _, streamed = self.live.pop(frame.turn_id, (0, 0, ""))
+        if frame.message is not None:
+            assert frame.message.text.startswith(streamed), "the answer is not what was streamed"
+            self._keep(frame.message)
+            self.streamed[frame.message.id] = streamed
+
+    def _keep(self, message: Message) -> None:
+        assert message.id not in self.texts, "a message came twice"
+        self.texts[message.id] = message.text
+
+
+class Desk:
+    """An installation: a database, a Redis, instances, shops."""
+
+    def __init__(self, settings: Settings, pool: Pool, http: httpx.AsyncClient) -> None:
+        self.settings = settings
+        self.pool = pool
+        self.http = http
+        self.keyring = Keyring(settings.secret_keys)
+        self.instances: list[Instance] = []
+
+    @property
+    def url(self) -> str:
+        return self.instances[0].url
+
+    async def shop(self, name: str | None = None, **fields: Any) -> Shop:
+        """A client on a plan that no test uses up; `fields` are more of `repositories.clients.create`'s."""
+        name = name or f"shop{next(_numbers)}"
+        secret = ids.secret_key()
+        given = {"allowed_origins": [f"https://{name}.example"], "plan_type": "pro", **fields}
+        async with reading(self.pool) as conn:
+            client = await clients.create(
+                conn,
+                name=name,
+                domain=f"{name}.example",
+                public_key=ids.public_key(),
+                api_key_hash=self.keyring.digest("api-key", secret),
+                api_key_prefix=secret[:8],
+                **given,
+            )
+        return Shop(client, secret)
+
+    async def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """What a statement of the test's own gives."""
+        async with reading(self.pool) as conn:
+            cursor = await conn.execute(query.encode(), values)
+            return await cursor.fetchall() if cursor.description else []
+
+    async def fingerprint(self) -> list[tuple[Any, ...]]:
+        """The number of rows of every table and a digest of all of them: equal when nothing changed."""
+        tables = await self.rows(
+            "select tablename::text from pg_tables where schemaname = 'public' and tablename !~ 'yoyo' order by 1"
+        )
+        each = "select '{0}', count(*), md5(coalesce(string_agg(t::text, '|' order by t::text), '')) from {0} t"
+        return await self.rows(" union all ".join(each.format(table) for (table,) in tables))
+
+    @asynccontextmanager
+    async def tab(
+        self, shop: Shop, *, on: int = 0, origin: str | None = None, view: "View | None" = None
+    ) -> AsyncIterator[Tab]:
+        """A tab whose page is the shop's (an `origin` of "" sends none), on one of the instances.
+
+        `view` is what it shows already.
+        """
+        async with connect(
+            self.instances[on].ws_url,
+            origin=Origin(shop.origin if origin is None else origin) or None,
+            compression=None,
+            max_size=None,
+            ping_interval=None,
+            proxy=None,
+        ) as socket:
+            yield Tab(socket, shop, view or View())
+
+    @asynccontextmanager
+    async def visit(
+        self, shop: Shop, *, on: int = 0, view: "View | None" = None, **fields: Any
+    ) -> AsyncIterator[tuple[Tab, Welcome]]:
+        """A tab that has said hello; `fields` are hello's."""
+        async with self.tab(shop, on=on, view=view) as tab:
+            yield tab, await tab.hello(**fields)
+
+
+@asynccontextmanager
+async def open_desk(settings: Settings, *, instances: int = 1, database_url: str | None = None) -> AsyncIterator[Desk]:
+    """An installation with so many instances, each as if on a machine of its own.
+
+    `database_url` is the test's own way to the database, where that of the settings may be cut.
+    """
+    pool = await open_pool(database_url or settings.database_url, max_size=4, application_name="test")
+    async with reading(pool) as conn:
+        await prices.upsert_all(
+            conn, prices=[msgspec.convert(p, PriceRow, from_attributes=True) for p in seed_prices()]
+        )
+    try:
+        async with httpx.AsyncClient(timeout=PATIENCE_S, trust_env=False) as http:
+            desk = Desk(settings, pool, http)
+            desk.instances = [Instance(settings) for _ in range(instances)]
+            try:
+                await asyncio.gather(*(each.start() for each in desk.instances))
+                yield desk
+            finally:
+                await asyncio.gather(*(each.stop() for each in desk.instances))
+    finally:
+        await pool.close()
+
+
+def new_cid() -> str:
+    """A message's id as a widget makes one."""
+    return f"cid-{next(_numbers)}"
+
+
+def sse(text: str) -> Iterator[tuple[str | None, ToVisitor]]:
+    """The events of a stream of server-sent events: id and frame."""
+    for block in text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if "data" in fields:
+            yield fields.get("id"), codec.decode_to_visitor(fields["data"].encode())
+
+
+async def use_up(desk: Desk, key: str, most: int) -> None:
+    """Counts `most` requests, for this minute and the next: a test may run across its end."""
+    minute = int(time.time() // 60)
+    async with redis.asyncio.Redis.from_url(desk.settings.redis_url) as cache:
+        for each in (minute, minute + 1):
+            await cache.set(f"rate_limit:{key}:{each}", most)

@@ -1,0 +1,255 @@
+"""Postgres or Redis goes away while visitors chat, and comes back."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+import pytest
+
+from server.errors import Unavailable
+from server.protocol.visitor import (
+    Ack,
+    Error,
+    MessageCompleted,
+    MessageDelta,
+    MessageSend,
+    Nack,
+    Snapshot,
+)
+from server.services import open_services
+from server.settings import Settings
+from tests.flows.support import Desk, Tab, open_desk, sse
+from tests.support import Cable, cable, eventually
+from tests.wire_servers import Answer, WireServer
+
+COME_BACK = "Wir haben eine kurze technische Störung. Ihre Nachricht wird danach gesendet."
+
+
+@asynccontextmanager
+async def postgres_behind_a_cable(settings: Settings, folder: Path) -> AsyncIterator[tuple[Desk, Cable]]:
+    """An instance whose way to Postgres can be cut; the test's own cannot."""
+    url = settings.database_url
+    here = parse_qs(urlsplit(url).query)["host"][0]
+    async with cable(Path(here) / ".s.PGSQL.5432", folder / ".s.PGSQL.5432") as wire:
+        cut = msgspec.structs.replace(settings, database_url=url.replace(here, str(folder)))
+        async with open_desk(cut, database_url=url) as desk:
+            yield desk, wire
+
+
+@asynccontextmanager
+async def redis_behind_a_cable(
+    settings: Settings, folder: Path, *, instances: int = 1
+) -> AsyncIterator[tuple[Desk, Cable]]:
+    """Instances whose way to Redis can be cut."""
+    path = urlsplit(settings.redis_url).path
+    async with cable(Path(path), folder / "redis.sock") as wire:
+        cut = msgspec.structs.replace(settings, redis_url=settings.redis_url.replace(path, str(wire.path)))
+        async with open_desk(cut, instances=instances) as desk:
+            yield desk, wire
+
+
+async def insist(tab: Tab, text: str, cid: str) -> Ack:
+    """Sends a message as a widget does: again, with its cid, for as long as it is told to come back."""
+    while True:
+        await tab.send(MessageSend(cid=cid, text=text))
+        while not isinstance(frame := await tab.read(), Ack | Nack):
+            pass
+        if isinstance(frame, Ack):
+            return frame
+        assert frame.code == "unavailable"
+
+
+async def test_postgres_away_and_back(settings: Settings, model: WireServer, tmp_path: Path) -> None:
+    """No ack without a commit; the socket stays; alive but not ready; afterwards the same cid is taken once."""
+    async with postgres_behind_a_cable(settings, tmp_path) as (desk, wire):
+        shop = await desk.shop()
+        async with desk.visit(shop, locale="de") as (tab, welcome):
+            await tab.say("Hallo")
+            await tab.end()
+            await wire.cut()
+
+            await tab.send(MessageSend(cid="c2", text="Noch da?"))
+            nack = await tab.next(Nack)
+            assert (nack.cid, nack.code, nack.message) == ("c2", "unavailable", COME_BACK)
+            assert nack.retry_after_ms == 2_000
+            pong = await tab.settle()
+            assert pong.head_seq == 3
+            alive = await desk.http.get(f"{desk.url}/healthz")
+            assert (alive.status_code, alive.json()) == (200, {"status": "ok"})
+            ready = await desk.http.get(f"{desk.url}/readyz")
+            assert ready.status_code == 503 and ready.json()["ready"] is False
+            assert ready.json()["checks"]["postgres"]["ok"] is False
+            assert ready.json()["checks"]["redis"] == {"ok": True}
+            refused = await desk.http.post(
+                f"{desk.url}/api/v1/chat",
+                headers={"authorization": f"Bearer {shop.secret_key}"},
+                json={"message": "Hallo"},
+            )
+            assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+            error = refused.json()["error"]
+            assert (error["code"], error["retry_after_ms"]) == ("unavailable", 2_000)
+            assert error["request_id"] == refused.headers["x-request-id"]
+            assert "psycopg" not in refused.text and "SQL" not in refused.text and str(tmp_path) not in refused.text
+
+            await wire.mend()
+            ack = await insist(tab, "Noch da?", "c2")
+            again = await insist(tab, "Noch da?", "c2")
+            assert ack == again
+            await tab.shows("You said: Noch da?")
+            assert (await desk.http.get(f"{desk.url}/readyz")).status_code == 200
+        assert [request.question for request in model.requests] == ["Hallo", "Noch da?"]
+        assert await desk.rows("select cid, seq from messages where role = 'user' order by id") == [
+            (tab.of(Ack)[0].cid, 1),
+            ("c2", ack.seq),
+        ]
+        assert await desk.rows("select last_seq from conversations where public_id = %s", welcome.conversation_id) == [
+            (6,)
+        ]
+
+
+async def test_an_answer_outlives_a_missing_postgres(settings: Settings, model: WireServer, tmp_path: Path) -> None:
+    """It streams to its end, is written when the database is back, and is one answer."""
+    text = "One two three four five six seven eight nine ten"
+    model.script(Answer(text, tokens_per_s=5))
+    async with postgres_behind_a_cable(settings, tmp_path) as (desk, wire):
+        shop = await desk.shop()
+        async with desk.visit(shop) as (tab, _):
+            await tab.say("Count")
+            await tab.next(MessageDelta)
+            await wire.cut()
+            await tab.next(MessageDelta, lambda delta: "five" in tab.view.live[delta.turn_id][2])
+            await tab.settle()
+            assert tab.of(MessageCompleted) == []
+            await wire.mend()
+            completed = await tab.next(MessageCompleted)
+        assert completed.message.text == text
+        assert len(model.requests) == 1
+        assert await desk.rows("select content from messages where role = 'assistant'") == [(text,)]
+
+
+async def test_hello_while_postgres_is_away(settings: Settings, tmp_path: Path) -> None:
+    """A socket that comes in meanwhile is told to come back, and is not left half open."""
+    async with postgres_behind_a_cable(settings, tmp_path) as (desk, wire):
+        shop = await desk.shop()
+        async with desk.tab(shop) as tab, desk.visit(shop) as (open_tab, first):
+            await open_tab.next(Snapshot)
+            await wire.cut()
+            await tab.raw(msgspec.json.encode({"type": "hello", "v": 1, "key": shop.key}))
+            error = await tab.next(Error)
+            assert (error.code, error.temporary) == ("unavailable", True)
+            assert await tab.closed() == 4002
+            # A hello on a socket that has its session costs it nothing.
+            await open_tab.raw(
+                msgspec.json.encode(
+                    {"type": "hello", "v": 1, "key": shop.key, "session": msgspec.to_builtins(first.session)}
+                )
+            )
+            assert (await open_tab.next(Error)).code == "unavailable"
+            await wire.mend()
+            await insist(open_tab, "Hello", "c1")
+            assert (await open_tab.next(MessageCompleted)).message.text == "You said: Hello"
+        async with desk.visit(shop, proof=first.session) as (tab, _):
+            await tab.settle()
+            assert list(tab.view.texts.values()) == ["Hello", "You said: Hello"]
+
+
+async def test_redis_away_and_back(settings: Settings, model: WireServer, tmp_path: Path) -> None:
+    """On one instance a whole conversation works without it, streamed, stopped and reloaded; limits hold."""
+    async with redis_behind_a_cable(settings, tmp_path) as (desk, wire):
+        shop = await desk.shop()
+        async with desk.visit(shop) as (before, _):
+            await before.say("Before")
+            await before.end()
+            await wire.cut()
+            await before.say("During")
+            assert (await before.next(MessageCompleted)).message.text == "You said: During"
+            model.script(Answer("One two three four five six seven", tokens_per_s=20))
+            async with desk.visit(shop) as (tab, first):
+                await tab.say("Count")
+                await tab.next(MessageDelta)
+                async with desk.visit(shop, proof=first.session) as (late, _):
+                    await late.shows("One two three four five six seven")
+                    await tab.shows("One two three four five six seven")
+                    assert late.view.texts == tab.view.texts and len(tab.of(MessageDelta)) > 1
+            ready = await desk.http.get(f"{desk.url}/readyz")
+            assert ready.status_code == 200 and ready.json()["ready"] is True
+            assert ready.json()["checks"]["redis"]["ok"] is False
+            reply = await desk.http.post(
+                f"{desk.url}/api/v1/chat",
+                headers={"authorization": f"Bearer {shop.secret_key}", "accept": "text/event-stream"},
+                json={"message": "Over HTTP"},
+            )
+            completed = next(frame for _, frame in sse(reply.text) if isinstance(frame, MessageCompleted))
+            assert completed.message.text == "You said: Over HTTP"
+            for number in range(18):
+                await before.say(f"{number}")
+                await before.end()
+            # Counted here meanwhile: 19 messages without Redis, the 20th is the last of the visitor's minute.
+            nacks = []
+            for number in range(25):
+                await before.send(MessageSend(cid=f"n{number}", text="More"))
+                while not isinstance(frame := await before.read(), Ack | Nack):
+                    pass
+                if isinstance(frame, Nack):
+                    nacks.append(frame.code)
+            assert nacks and set(nacks) == {"rate_limited_visitor"}
+            await wire.mend()
+        model.script(Answer("Back again"))
+        async with desk.visit(shop) as (tab, _):
+            await tab.say("After")
+            assert (await tab.next(MessageCompleted)).message.text == "Back again"
+
+        async def is_back() -> bool:
+            return bool((await desk.http.get(f"{desk.url}/readyz")).json()["checks"]["redis"]["ok"])
+
+        await eventually(is_back, "Redis is back")
+
+
+async def test_two_instances_find_each_other_again(settings: Settings, model: WireServer, tmp_path: Path) -> None:
+    """What was missed while Redis was away comes with the subscription, without a reload or a ping."""
+    async with redis_behind_a_cable(settings, tmp_path, instances=2) as (desk, wire):
+        shop = await desk.shop()
+        async with desk.visit(shop) as (here, first), desk.visit(shop, on=1, proof=first.session) as (there, _):
+            await there.next(Snapshot)
+            await here.say("One")
+            await there.next(MessageCompleted)
+            await wire.cut()
+            await here.say("Two")
+            await here.next(MessageCompleted)
+            await wire.mend()
+            missed = await there.next(MessageCompleted, lambda frame: frame.message.text == "You said: Two")
+            assert missed.seq == 6
+            await here.say("Three")
+            await there.next(MessageCompleted, lambda frame: frame.message.text == "You said: Three")
+            await here.next(MessageCompleted, lambda frame: frame.message.text == "You said: Three")
+            assert here.events() == there.events()
+
+
+async def test_a_ping_fills_the_gap_while_redis_is_away(settings: Settings, tmp_path: Path) -> None:
+    """Postgres is the truth: a tab on another instance learns by its own ping what nobody could tell it."""
+    async with redis_behind_a_cable(settings, tmp_path, instances=2) as (desk, wire):
+        shop = await desk.shop()
+        async with desk.visit(shop) as (here, first), desk.visit(shop, on=1, proof=first.session) as (there, _):
+            await there.next(Snapshot)
+            await wire.cut()
+            await here.say("One")
+            await here.next(MessageCompleted)
+            assert (await there.settle()).head_seq == 3
+            await there.next(MessageCompleted)
+            assert here.events() == there.events()
+
+
+@pytest.mark.parametrize("missing", ["postgres", "redis"])
+async def test_missing_at_the_start(settings: Settings, tmp_path: Path, missing: str) -> None:
+    """Nothing starts half: the application's start fails and names what is missing."""
+    wrong = (
+        msgspec.structs.replace(settings, database_url=f"postgresql://p@/x?host={tmp_path}")
+        if missing == "postgres"
+        else msgspec.structs.replace(settings, redis_url=f"unix://{tmp_path}/redis.sock?db=0")
+    )
+    with pytest.raises(Unavailable) as refusal:
+        async with open_services(wrong):
+            pass
+    assert refusal.value.dependency == missing
