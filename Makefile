@@ -52,9 +52,10 @@ bench: install ## Frontdesk beside a bare relay: CPU a token, time to first toke
 protocol: .venv/installed ## Writes the TypeScript and the JSON Schema of the wire from server/protocol/
 	$(BIN)/frontdesk protocol
 
-screenshots: install ## Pictures of every state of the widget, into tests/output/
+screenshots: install ## Pictures of every state of the widget, into tests/output/, and the README's
 	$(BIN)/python -m tests.browser.chromium --ensure
-	$(BIN)/pytest tests/browser $(ARGS)
+	$(BIN)/pytest tests/browser -m screenshots -n $(WORKERS) $(ARGS)
+	$(BIN)/python -m tests.browser.picture
 
 lock: .venv/installed ## Makes all locks anew from pyproject.toml and package.json; UPGRADE=--upgrade for newer versions
 	$(BIN)/uv $(UV_LOCK) --extra embedded $(UPGRADE) --output-file requirements.lock pyproject.toml
