@@ -353,6 +353,8 @@ class Visitor:
                     self.connection.close(Close.ORIGIN, error.code)
                 case RateLimited():
                     self.connection.close(Close.TOO_MANY, error.code)
+                case NotFound():
+                    self.connection.close(Close.ERASED, error.code)
                 case _:
                     pass
 

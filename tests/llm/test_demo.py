@@ -89,7 +89,7 @@ def say(question: str) -> str:
         ("bye", ["Goodbye"], ["$"]),
         ("what are you?", ["**demo model**", "`OPENAI_API_KEY`"], ["$"]),
         ("are you a bot?", ["a script, not an AI"], ["$"]),
-        ("show me the embed code", ["```html", "<script src="], []),
+        ("show me the embed code", ["```html", "<script async src="], []),
         ("what is the meaning of life", ["I do not know that", "**opening hours**"], ["politics"]),
         ("do you like politics?", ["I do not know that"], ["Never"]),
         ("שלום", ["שלום"], ["Hello"]),
