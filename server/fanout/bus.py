@@ -29,7 +29,7 @@ OUTBOX_BYTES = 8 * 1024 * 1024
 PATIENCE_S = 5.0
 # Seconds between two tries to connect; doubles up to the second figure.
 RETRY_S = (0.1, 2.0)
-# Seconds the sender waits between batches. At 20 streams flushing every 40 ms it halves the number of writes;
+# Seconds the sender waits between batches. At 20 streams flushing every 50 ms it halves the number of writes;
 # the first batch after a pause leaves at once.
 BATCH_S = 0.004
 

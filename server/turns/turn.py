@@ -16,7 +16,7 @@ from server.llm.provider import Finished, ModelEvent, TextDelta, ToolCallDelta, 
 
 # Seconds of text in one delta after the first. Below 25 ms the eye sees no difference and every frame costs; above
 # 50 ms streaming begins to stutter.
-WINDOW_S = 0.040
+WINDOW_S = 0.050
 # Characters of one answer. 2,048 tokens are about 8,000; a model that goes on is not going to stop.
 ANSWER_CHARACTERS = 64_000
 
@@ -78,7 +78,7 @@ class Turn:
             self._finished = Finished("length")
             self.ended()
             return self._cut(now)
-        if len(self.text) > self._sent and (self.n == 0 or now - self._cut_at >= WINDOW_S):
+        if len(self.text) > self._sent and (self.n == 0 or now >= self._cut_at + WINDOW_S):
             return self._cut(now)
         return None
 
