@@ -2,7 +2,7 @@
 
 `running` is one instance: uvicorn as in production (uvloop, httptools), in a thread. `Desk` is what a test holds: the
 database, shops with keys, one or more instances. `Tab` is a browser's tab: it sends frames as structs and reads the
-socket until the frame it waits for; `View` keeps what a widget would show, and refuses gaps and doubles.
+socket until the frame it waits for.
 """
 
 import asyncio
@@ -28,22 +28,17 @@ from server.llm.pricing import seed_prices
 from server.net.signing import Keyring
 from server.protocol import VERSION, codec
 from server.protocol.base import Frame
-from server.protocol.parts import Message
 from server.protocol.visitor import (
     Ack,
     Durable,
     Hello,
     MessageCompleted,
-    MessageCreated,
-    MessageDelta,
     MessageSend,
     Ping,
     Pong,
     SessionProof,
-    Snapshot,
     ToVisitor,
     TurnFailed,
-    TurnReset,
     TurnStopped,
     Welcome,
 )
@@ -52,9 +47,10 @@ from server.repositories.clients import Client
 from server.repositories.pool import Pool, open_pool, reading
 from server.repositories.prices import PriceRow
 from server.settings import Settings
+from tests.flows.view import Gap, View
 
 # Seconds after which a test gives up waiting for something that takes milliseconds.
-PATIENCE_S = 15.0
+PATIENCE_S = 30.0
 
 T = TypeVar("T")
 _numbers = itertools.count(1)
@@ -136,11 +132,13 @@ class Reader:
 class Tab(Reader):
     """One tab of a browser on a shop's website."""
 
-    def __init__(self, socket: ClientConnection, shop: Shop, view: "View") -> None:
+    def __init__(self, socket: ClientConnection, shop: Shop, view: View) -> None:
         super().__init__()
         self.socket = socket
         self.shop = shop
         self.view = view
+        self.welcome: Welcome | None = None
+        self._asks_again = False
 
     async def send(self, *frames: Frame) -> None:
         for frame in frames:
@@ -151,14 +149,26 @@ class Tab(Reader):
         await self.socket.send(data, text=True)
 
     async def read(self) -> ToVisitor:
-        """The next frame."""
+        """The next frame. A missing delta makes the tab say hello again, as the protocol has it."""
         async with asyncio.timeout(PATIENCE_S):
             raw = await self.socket.recv(decode=False)
         frame = codec.decode_to_visitor(raw)
         self.payloads.append(raw)
         self.frames.append(frame)
-        self.view.apply(frame)
+        if isinstance(frame, Welcome):
+            self.welcome, self._asks_again = frame, False
+        try:
+            self.view.apply(frame)
+        except Gap:
+            await self._ask_again()
         return frame
+
+    async def _ask_again(self) -> None:
+        assert self.welcome is not None
+        if not self._asks_again:
+            self._asks_again = True
+            proof, epoch = self.welcome.session, self.welcome.epoch
+            await self.send(Hello(v=VERSION, key=self.shop.key, session=proof, epoch=epoch, last_seq=self.view.seq))
 
     async def next(self, kind: type[T], where: Callable[[T], bool] = lambda _: True) -> T:
         """Reads on until a frame of this kind."""
@@ -210,63 +220,6 @@ class Tab(Reader):
         self.socket.transport.abort()
 
 
-class View:
-    """What a widget shows. `apply` raises when a rule of the protocol was broken: a gap, a double, a wrong text."""
-
-    def __init__(self) -> None:
-        self.seq = 0
-        self.texts: dict[str, str] = {}
-        self.live: dict[str, tuple[int, int, str]] = {}
-        # Texts of finished answers as they had been streamed to this reader; absent for those read from history.
-        self.streamed: dict[str, str] = {}
-
-    def apply(self, frame: ToVisitor) -> None:
-        if isinstance(frame, Durable):
-            assert frame.seq == self.seq + 1, f"seq {frame.seq} after {self.seq}"
-            self.seq = frame.seq
-        match frame:
-            case Snapshot():
-                self._snapshot(frame)
-            case MessageDelta():
-                self._delta(frame)
-            case TurnReset():
-                self.live[frame.turn_id] = (frame.gen, 0, "")
-            case MessageCreated():
-                self._keep(frame.message)
-            case MessageCompleted() | TurnStopped():
-                self._finish(frame)
-
-    def _snapshot(self, frame: Snapshot) -> None:
-        if frame.messages is not None:
-            self.texts.clear()
-            self.live.clear()
-            self.seq = frame.up_to_seq
-            for message in frame.messages:
-                self._keep(message)
-        if live := frame.live:
-            self.live[live.turn_id] = (live.gen, live.n, live.text)
-
-    def _delta(self, frame: MessageDelta) -> None:
-        if frame.message_id in self.texts:
-            return  # of a turn that was stopped elsewhere, a moment before its instance heard of it
-        gen, n, text = self.live.get(frame.turn_id, (frame.gen, 0, ""))
-        if (frame.gen, frame.n) <= (gen, n):
-            return  # a snapshot had it, and what was on its way through Redis comes after
-        assert (frame.gen, frame.n) == (gen, n + 1), f"delta {frame.gen}.{frame.n} after {gen}.{n}"
-        self.live[frame.turn_id] = (gen, frame.n, text + frame.text)
-
-    def _finish(self, frame: MessageCompleted | TurnStopped) -> None:
-        _, _, streamed = self.live.pop(frame.turn_id, (0, 0, ""))
-        if frame.message is not None:
-            assert frame.message.text.startswith(streamed), "the answer is not what was streamed"
-            self._keep(frame.message)
-            self.streamed[frame.message.id] = streamed
-
-    def _keep(self, message: Message) -> None:
-        assert message.id not in self.texts, "a message came twice"
-        self.texts[message.id] = message.text
-
-
 class Desk:
     """An installation: a database, a Redis, instances, shops."""
 
@@ -314,7 +267,7 @@ class Desk:
 
     @asynccontextmanager
     async def tab(
-        self, shop: Shop, *, on: int = 0, origin: str | None = None, view: "View | None" = None
+        self, shop: Shop, *, on: int = 0, origin: str | None = None, view: View | None = None
     ) -> AsyncIterator[Tab]:
         """A tab whose page is the shop's (an `origin` of "" sends none), on one of the instances.
 
@@ -332,7 +285,7 @@ class Desk:
 
     @asynccontextmanager
     async def visit(
-        self, shop: Shop, *, on: int = 0, view: "View | None" = None, **fields: Any
+        self, shop: Shop, *, on: int = 0, view: View | None = None, **fields: Any
     ) -> AsyncIterator[tuple[Tab, Welcome]]:
         """A tab that has said hello; `fields` are hello's."""
         async with self.tab(shop, on=on, view=view) as tab:

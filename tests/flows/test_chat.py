@@ -230,7 +230,7 @@ async def test_a_stream_that_waits_for_another_answer_gets_both(desk: Desk, mode
     mine = [frame for frame in frames if isinstance(frame, MessageDelta) and frame.turn_id == answer.turn_id]
     assert mine == [delta for delta in tab.of(MessageDelta) if delta.turn_id == answer.turn_id]
     # Its numbers begin anew, below those of the answer before.
-    assert [delta.n for delta in mine] == list(range(1, len(mine) + 1)) and mine[0].text == "Uno"
+    assert [delta.n for delta in mine] == list(range(1, len(mine) + 1)) and mine[0].text.startswith("Uno")
     assert len(tab.of(MessageDelta)) - len(mine) > len(mine)
 
 

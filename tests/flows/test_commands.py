@@ -200,6 +200,7 @@ async def test_a_minutes_limit_is_told_and_passes(desk: Desk, model: WireServer,
         await use_up(desk, f"{shop.id}{key}", most - 1)
         await tab.say("The last one")
         await tab.end()
+        await use_up(desk, f"{shop.id}{key}", most)
         before = await desk.fingerprint()
         await tab.send(MessageSend(cid="c9", text="One more"))
         nack = await tab.next(Nack)

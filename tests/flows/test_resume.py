@@ -15,7 +15,8 @@ from server.protocol.visitor import (
     TurnStarted,
     Welcome,
 )
-from tests.flows.support import Desk, Shop, View
+from tests.flows.support import Desk, Shop
+from tests.flows.view import View
 from tests.wire_servers import Answer, Received, WireServer
 
 # The words of a long answer: every length of UTF-8, marks that join, a bidirectional run.
