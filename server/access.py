@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from server import ids
-from server.errors import Conflict, Forbidden, Unauthorized
+from server.errors import Conflict, Forbidden, NotFound, Unauthorized
 from server.net.signing import Keyring
 from server.repositories import clients, conversations
 from server.repositories.clients import Client
@@ -145,13 +145,13 @@ class Access:
         return Session(client, conversation, token)
 
     async def adopt_session(self, client: Client, *, session_id: str) -> Session:
-        """A session of this client for a caller that proved to be the client. Raises Unauthorized."""
+        """A session of this client for a caller that proved to be the client. Raises NotFound."""
         async with reading(self._pool) as conn:
             conversation = await conversations.find_by_session(
                 conn, client_id=client.id, session_id=_storable(session_id)
             )
         if conversation is None:
-            raise Unauthorized("no session of this client has this id", code="bad_token")
+            raise NotFound("no session of this client has this id", field="session_id")
         return Session(client, conversation, "")
 
 

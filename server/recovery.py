@@ -18,6 +18,8 @@ from server.repositories.pool import Pool, reading
 
 # Messages in a snapshot; older ones come by `GET .../messages?before=`.
 SNAPSHOT_MESSAGES = 50
+# Types of the events that end a turn.
+ENDS = frozenset({"message.completed", "turn.failed", "turn.stopped"})
 
 
 class Recovery(msgspec.Struct, frozen=True):
@@ -40,6 +42,8 @@ class Recoverer:
     async def recover(self, conversation: Conversation, *, epoch: str | None, last_seq: int | None) -> Recovery:
         """`conversation` names it; its state is read anew. Raises Unavailable, NotFound."""
         if last_seq is not None and epoch == conversation.epoch:
+            # The answer first: if it ends before the replay is read, the replay has its end.
+            live = await self.live(conversation)
             replay = await self._journal.replay(
                 client_id=conversation.client_id, conversation_id=conversation.id, after=last_seq
             )
@@ -47,7 +51,8 @@ class Recoverer:
             # A seq that was never given out comes from another life of the conversation.
             if replay.complete and last_seq <= now.last_seq:
                 head = replay.events[-1].seq if replay.events else last_seq
-                live = await self.live(conversation)
+                if live is not None and _ended(live, replay.events):
+                    live = None
                 snapshot = Snapshot(up_to_seq=head, owner=_owner(now), live=live) if live else None
                 return Recovery(resumed=True, events=replay.events, snapshot=snapshot, up_to=head)
         now = await self._now(conversation)
@@ -104,6 +109,12 @@ def as_message(row: MessageRow) -> Message:
         stopped=row.stopped,
         rating=msgspec.convert(row.rating, Rating | None),
     )
+
+
+def _ended(live: LiveAnswer, events: list[Event]) -> bool:
+    """Whether a running answer's end is among these events."""
+    mark = f'"turn_id":"{live.turn_id}"'.encode()
+    return any(event.type in ENDS and mark in event.payload for event in events)
 
 
 def _owner(conversation: Conversation) -> Owner:

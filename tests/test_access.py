@@ -7,7 +7,7 @@ import pytest
 
 from server import access, ids
 from server.access import Access, check_origin, normal_origin
-from server.errors import Forbidden, RequestError, Unauthorized
+from server.errors import Forbidden, NotFound, RequestError, Unauthorized
 from server.net.signing import Keyring
 from server.repositories import clients
 from server.repositories.pool import reading
@@ -246,7 +246,7 @@ async def test_the_clients_own_server_takes_up_its_sessions(services: Services, 
     adopted = await services.access.adopt_session(shop.client, session_id=session_id)
     assert (adopted.conversation.id, adopted.token) == (session.conversation.id, "")
     bakery = await new_shop(services, "bakery")
-    refused = (Unauthorized, "bad_token", "no session of this client has this id")
+    refused = (NotFound, "not_found", "no session of this client has this id")
     assert await refusal_of(services.access.adopt_session(bakery.client, session_id=session_id)) == refused
     assert await refusal_of(services.access.adopt_session(shop.client, session_id=ids.session_id())) == refused
 

@@ -162,7 +162,7 @@ async def _reply(
         tool_calls=[],
         usage=TokenUsage(input_tokens=answer.tokens_input, output_tokens=answer.tokens_output)
         if answer
-        else TokenUsage(),
+        else TokenUsage(input_tokens=0, output_tokens=0),
         cost=answer.cost if answer else Decimal(0),
         model=answer.model if answer else None,
         cached=answer.cached if answer else False,
@@ -252,6 +252,6 @@ ENDPOINTS = (
             Parameter("Last-Event-ID", "header", "Where a stream goes on, `epoch:seq`"),
         ),
         credentials=("secret key", "session token"),
-        refuses=(400, 401, 403, 409, 413, 422, 429, 503),
+        refuses=(400, 401, 403, 404, 409, 413, 422, 429, 503),
     ),
 )

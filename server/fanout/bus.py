@@ -51,6 +51,8 @@ class Bus:
         self._channels: set[str] = set()
         self._confirmed: set[str] = set()
         self._waiting: dict[str, asyncio.Future[None]] = {}
+        # Subscriptions that were not confirmed in time.
+        self._late: set[str] = set()
         self._listener: AbstractConnection | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.connected = False
@@ -97,12 +99,14 @@ class Bus:
         try:
             await asyncio.wait_for(asyncio.shield(future), within_s)
         except TimeoutError:
+            self._late.add(channel)
             return False
         return True
 
     async def unsubscribe(self, channel: str) -> None:
         self._channels.discard(channel)
         self._confirmed.discard(channel)
+        self._late.discard(channel)
         if waiting := self._waiting.pop(channel, None):
             waiting.cancel()
         await self._tell_listener("UNSUBSCRIBE", channel)
@@ -188,6 +192,10 @@ class Bus:
             self._confirmed.add(channel)
         if waiting := self._waiting.pop(channel, None):
             waiting.set_result(None)
+        if channel in self._late:
+            # Whoever asked has gone on without; what was said since then was missed.
+            self._late.discard(channel)
+            self._on_return()
 
 
 def _size(arguments: tuple[Argument, ...]) -> int:

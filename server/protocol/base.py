@@ -19,5 +19,5 @@ Id = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Cid = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Key = Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
 # BCP 47, as browsers write it.
-Locale = Annotated[str, msgspec.Meta(min_length=2, max_length=35, pattern=r"^[A-Za-z0-9-]+$")]
+Locale = Annotated[str, msgspec.Meta(min_length=2, max_length=35, pattern=r"^[A-Za-z0-9-]+(?![\s\S])")]
 Natural = Annotated[int, msgspec.Meta(ge=0)]

@@ -26,8 +26,8 @@ class Citation(Wire, frozen=True):
 
 
 class TokenUsage(Wire, frozen=True):
-    input_tokens: Natural = 0
-    output_tokens: Natural = 0
+    input_tokens: Natural
+    output_tokens: Natural
 
 
 class Message(Wire, frozen=True):

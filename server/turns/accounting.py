@@ -41,11 +41,24 @@ class Accounting:
         self._unpriced: set[tuple[str, str]] = set()
 
     async def bill(
-        self, *, provider: str, model: str, usage: Usage | None, tokens_input: int, text: str, day: date
+        self,
+        *,
+        provider: str,
+        model: str,
+        usage: Usage | None,
+        tokens_input: int,
+        text: str,
+        day: date,
+        whole: bool = True,
     ) -> Bill:
-        """`usage` as reported, or None: then `tokens_input` and the answer's own count stand in."""
+        """`usage` as reported, or None: then `tokens_input` and the answer's own count stand in.
+
+        Of an answer that is not `whole` a provider may have reported less than it sent: then the count stands in too.
+        """
         if usage is None:
             usage = Usage(input=tokens_input, output=tokens.count_text(model, text))
+        elif not whole:
+            usage = msgspec.structs.replace(usage, output=max(usage.output, tokens.count_text(model, text)))
         price = pricing.find_price(await self._list(), provider, model, day)
         if price is None:
             if (provider, model) not in self._unpriced:

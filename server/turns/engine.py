@@ -188,6 +188,7 @@ class Engine:
                 tokens_input=prepared.tokens_input,
                 text=outcome.text,
                 day=job.at.date(),
+                whole=isinstance(outcome, Completed),
             )
         async with self._journal.write(client_id=job.client.id, conversation_id=job.conversation.id) as entry:
             fenced = await turns.fence(

@@ -107,8 +107,8 @@ export interface Citation {
 }
 
 export interface TokenUsage {
-  input_tokens?: number;
-  output_tokens?: number;
+  input_tokens: number;
+  output_tokens: number;
 }
 
 /** One message as a visitor may see it. `text` is hostile until rendered as text nodes. */
