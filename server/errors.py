@@ -105,7 +105,7 @@ class RateLimited(RequestError):
 
 
 class Unavailable(FrontdeskError):
-    """A dependency is down. `dependency` is "postgres" or "redis"."""
+    """A dependency is down. `dependency` is "postgres", "redis", or "turn" where a turn is not reached in time."""
 
     code = "unavailable"
     temporary = True

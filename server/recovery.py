@@ -9,7 +9,7 @@ from server.errors import NotFound
 from server.fanout.live import LiveTexts
 from server.journal import Journal
 from server.protocol.parts import LiveAnswer, Message, Owner, Rating, Role, TokenUsage
-from server.protocol.visitor import Snapshot
+from server.protocol.visitor import TURN_ENDS, Snapshot
 from server.repositories import conversations, messages, turns
 from server.repositories.conversations import Conversation
 from server.repositories.events import Event
@@ -18,8 +18,6 @@ from server.repositories.pool import Pool, reading
 
 # Messages in a snapshot; older ones come by `GET .../messages?before=`.
 SNAPSHOT_MESSAGES = 50
-# Types of the events that end a turn.
-ENDS = frozenset({"message.completed", "turn.failed", "turn.stopped"})
 
 
 class Recovery(msgspec.Struct, frozen=True):
@@ -114,7 +112,7 @@ def as_message(row: MessageRow) -> Message:
 def _ended(live: LiveAnswer, events: list[Event]) -> bool:
     """Whether a running answer's end is among these events."""
     mark = f'"turn_id":"{live.turn_id}"'.encode()
-    return any(event.type in ENDS and mark in event.payload for event in events)
+    return any(event.type in TURN_ENDS and mark in event.payload for event in events)
 
 
 def _owner(conversation: Conversation) -> Owner:

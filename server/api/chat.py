@@ -14,11 +14,11 @@ from server.api.endpoint import Endpoint, Parameter
 from server.api.follow import SILENCE, Follower, following
 from server.api.responses import bearer, body, json
 from server.api.sessions import peer
-from server.errors import Invalid, Unauthorized
+from server.errors import Invalid, Unauthorized, Unavailable
 from server.protocol import codec
 from server.protocol.http import ChatFailure, ChatReply, ChatRequest
 from server.protocol.parts import Owner, TokenUsage
-from server.protocol.visitor import Ack
+from server.protocol.visitor import TURN_ENDS, Ack
 from server.repositories import conversations, messages, turns
 from server.repositories.conversations import Conversation
 from server.repositories.pool import reading
@@ -41,7 +41,7 @@ SEQ_DIGITS = 19
 # Proxies must pass each event on as it comes.
 STREAM_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 # Frames that end a turn, as they begin on the wire.
-_ENDS: tuple[bytes, ...] = (b'{"type":"message.completed"', b'{"type":"turn.failed"', b'{"type":"turn.stopped"')
+_ENDS = tuple(f'{{"type":"{kind}"'.encode() for kind in TURN_ENDS)
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -113,12 +113,16 @@ async def _ended(services: Services, session: Session, accepted: Accepted, follo
     turn = await _turn(services, session, accepted)
     if turn is None or turn.status in ENDED:
         return turn
-    async with asyncio.timeout(PATIENCE_S):
-        async for item in follower.items(after=accepted.seq, silence_s=SILENCE_S):
-            if item is SILENCE or item.payload.startswith(_ENDS):
-                turn = await _turn(services, session, accepted)
-                if turn is None or turn.status in ENDED:
-                    return turn
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            async for item in follower.items(after=accepted.seq, silence_s=SILENCE_S):
+                if item is SILENCE or item.payload.startswith(_ENDS):
+                    turn = await _turn(services, session, accepted)
+                    if turn is None or turn.status in ENDED:
+                        return turn
+    except TimeoutError:
+        # Many questions before this one. The message is stored and will be answered: a retry with its cid gets it.
+        raise Unavailable("turn", "the answer takes longer than a request may wait") from None
     raise AssertionError("a follower never ends by itself")
 
 

@@ -7,14 +7,13 @@ import msgspec
 
 from server.errors import Invalid, Malformed, TooLarge
 from server.protocol import limits
-from server.protocol.visitor import DurableToVisitor, FromVisitor, ToVisitor
+from server.protocol.visitor import FromVisitor, ToVisitor
 
 T = TypeVar("T")
 
 _encoder = msgspec.json.Encoder()
 _from_visitor: msgspec.json.Decoder[FromVisitor] = msgspec.json.Decoder(FromVisitor)
 _to_visitor: msgspec.json.Decoder[ToVisitor] = msgspec.json.Decoder(ToVisitor)
-_durable: msgspec.json.Decoder[DurableToVisitor] = msgspec.json.Decoder(DurableToVisitor)
 
 _AT = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _MISSING = re.compile(r"missing required field `(?P<field>[^`]+)`")
@@ -36,11 +35,6 @@ def decode_from_visitor(raw: str) -> FromVisitor:
 def decode_to_visitor(raw: bytes) -> ToVisitor:
     """A frame as a visitor reads it; used by tests and by the HTTP fallback."""
     return _to_visitor.decode(raw)
-
-
-def decode_durable(raw: bytes) -> DurableToVisitor:
-    """A stored event's payload."""
-    return _durable.decode(raw)
 
 
 def decode_body(raw: bytes, kind: type[T]) -> T:

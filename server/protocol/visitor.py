@@ -164,6 +164,9 @@ DurableToVisitor = (
     | FeedbackRecorded
 )
 
+# Types of the events that end a turn.
+TURN_ENDS = frozenset({"message.completed", "turn.failed", "turn.stopped"})
+
 # --- to the visitor, live: no seq, never stored
 
 
