@@ -18,13 +18,15 @@
     |  |- ModelBusy             429 after every retry
     |  |- ModelRefused          401, 403, 404, 400: a matter of configuration, a retry will not help
     |  `- ModelGarbage          bytes that are not the protocol, or a stream cut before its end
+    |- EgressError              a configured address failed; `kind` says how, `sent` whether it may have heard us
+    |- SecretUnreadable         ciphertext that no key of the deployment opens
     `- FenceLost                somebody else is entitled to write this turn; stop at once
 
 Every error carries `code` (stable, for programs), `message` (for people, no internals) and `temporary`
 (whether the same request may work later).
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class FrontdeskError(Exception):
@@ -142,6 +144,26 @@ class ModelRefused(ModelError):
 
 class ModelGarbage(ModelError):
     code = "model_garbage"
+
+
+class EgressError(FrontdeskError):
+    """A call to a configured address failed. `message` names no address beyond the host and may be shown to an owner.
+
+    `sent` is whether the other side may have acted on the request: False only when nothing can have reached it.
+    """
+
+    code = "egress"
+    temporary = True
+    Kind = Literal["forbidden", "dns", "refused", "timeout", "tls", "too_large", "broken"]
+
+    def __init__(self, kind: Kind, message: str, *, sent: bool) -> None:
+        super().__init__(message)
+        self.kind: EgressError.Kind = kind
+        self.sent = sent
+
+
+class SecretUnreadable(FrontdeskError):
+    code = "secret_unreadable"
 
 
 class FenceLost(FrontdeskError):

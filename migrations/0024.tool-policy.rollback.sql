@@ -1,0 +1,1 @@
+alter table tools drop column proof, drop column confirm, drop column bound;
