@@ -8,6 +8,7 @@
     |  |- Forbidden             403  origin not allowed, client suspended
     |  |- NotFound              404  not there or not yours, the same answer
     |  |- Conflict              409  a cid used again with another text
+    |  |- Gone                  410  it was there, and its time is over
     |  |- TooLarge              413  body or frame over its limit
     |  |- Invalid               422  a field is wrong; `field` names it
     |  `- RateLimited           429  which limit, and when it resets
@@ -88,6 +89,11 @@ class NotFound(RequestError):
 class Conflict(RequestError):
     status = 409
     code = "conflict"
+
+
+class Gone(RequestError):
+    status = 410
+    code = "gone"
 
 
 class TooLarge(RequestError):

@@ -16,7 +16,7 @@ _SECRET_NAMES = re.compile(
     r"(?:^|[_-])(?:token|keys?|secrets?|password|authorization|cookie|text|content|prompt)$", re.IGNORECASE
 )
 _SECRET_VALUES = re.compile(
-    r"\b(?:sk|st)_[0-9a-z]{8,}|\bsk-[\w-]{8,}"
+    r"\b(?:sk|st)_[0-9a-z]{8,}|\bsk-[\w-]{8,}|\bwhsec_[\w+/=-]+|\bids_[0-9a-f]{8,}"
     # Signed tokens (JWT), and whatever stands after the name of a scheme or of a password.
     r"|\beyJ[\w-]+\.[\w-]+\.[\w-]*|(?<=Bearer )\S+|(?<=password=)[^\s&]+"
     r"|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"
@@ -85,5 +85,5 @@ def configure(level: str, form: Literal["text", "json"]) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    for chatty in ("httpx", "httpcore", "httpx2", "httpcore2", "openai", "anthropic", "uvicorn", "yoyo", "asyncio"):
+    for chatty in ("httpx", "httpcore", "httpx2", "httpcore2", "openai", "anthropic", "uvicorn", "yoyo", "asyncio", "aiohttp"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))

@@ -22,6 +22,7 @@ TREE = {
         ("Forbidden", 403, "forbidden", False),
         ("NotFound", 404, "not_found", False),
         ("Conflict", 409, "conflict", False),
+        ("Gone", 410, "gone", False),
         ("TooLarge", 413, "too_large", False),
         ("Invalid", 422, "invalid", False),
         ("RateLimited", 429, "rate_limited", True),

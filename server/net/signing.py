@@ -10,7 +10,7 @@ from typing import Literal
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-Purpose = Literal["api-key", "session-token", "session-id"]
+Purpose = Literal["api-key", "session-token", "session-id", "tool-callback"]
 
 
 class Keyring:

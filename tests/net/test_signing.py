@@ -17,10 +17,11 @@ def test_a_digest_is_of_its_key_purpose_and_credential() -> None:
         Keyring((OLD,)).digest("api-key", "sk_1"),
         ring.digest("session-token", "sk_1"),
         ring.digest("session-id", "sk_1"),
+        ring.digest("tool-callback", "sk_1"),
         ring.digest("api-key", "sk_2"),
         ring.digest("api-key", "sk_1 "),
     }
-    assert len(others) == 5
+    assert len(others) == 6
     assert digest not in others
     assert b"sk_1" not in digest
 
