@@ -11,7 +11,12 @@ from server.repositories.pool import Conn
 
 
 class ClientTool(msgspec.Struct, frozen=True):
-    """A client's tool, joined with the catalogue. `signing_secret` is ciphertext."""
+    """A client's tool, joined with the catalogue.
+
+    `proof`, `confirm` and `bound` are the catalogue's; `client_proof` and `client_confirm` what the client asks for
+    besides. Without an `n8n_webhook_url` the tool is called at the client's `webhook_base_url`. `signing_secret` is
+    ciphertext.
+    """
 
     client_id: int
     tool_id: int
@@ -20,21 +25,28 @@ class ClientTool(msgspec.Struct, frozen=True):
     parameters_schema: dict[str, Any]
     category: str
     effect: str
+    proof: str
+    confirm: bool
+    bound: dict[str, str]
     label: dict[str, str]
     enabled: bool
-    n8n_webhook_url: str
+    n8n_webhook_url: str | None
     custom_config: dict[str, Any]
     timeout_ms: int
     signing_secret: bytes | None
+    client_proof: str | None
+    client_confirm: bool
 
 
 class ClientToolChanges(msgspec.Struct, frozen=True, kw_only=True):
     """What to change; a field left out stays."""
 
-    n8n_webhook_url: str | UnsetType = UNSET
+    n8n_webhook_url: str | UnsetType | None = UNSET
     custom_config: dict[str, Any] | UnsetType = UNSET
     timeout_ms: int | UnsetType = UNSET
     signing_secret: bytes | UnsetType = UNSET
+    client_proof: str | UnsetType | None = UNSET
+    client_confirm: bool | UnsetType = UNSET
 
 
 async def enable(
@@ -42,22 +54,27 @@ async def enable(
     *,
     client_id: int,
     tool_id: int,
-    n8n_webhook_url: str,
+    n8n_webhook_url: str | None,
     custom_config: dict[str, Any] | None = None,
-    timeout_ms: int = 10_000,
+    timeout_ms: int = 15_000,
     signing_secret: bytes | None = None,
+    client_proof: str | None = None,
+    client_confirm: bool = False,
 ) -> None:
     """Enables a tool with this configuration, whether or not the client had it before."""
     # A secret left out stays what it was: it is shown once and cannot be given again.
     await conn.execute(
         """
-        insert into client_tools as t (client_id, tool_id, n8n_webhook_url, custom_config, timeout_ms, signing_secret)
-        values (
-            %(client_id)s, %(tool_id)s, %(n8n_webhook_url)s, %(custom_config)s, %(timeout_ms)s, %(signing_secret)s
+        insert into client_tools as t (
+            client_id, tool_id, n8n_webhook_url, custom_config, timeout_ms, signing_secret, proof, confirm
+        ) values (
+            %(client_id)s, %(tool_id)s, %(n8n_webhook_url)s, %(custom_config)s, %(timeout_ms)s, %(signing_secret)s,
+            %(client_proof)s, %(client_confirm)s
         )
         on conflict (client_id, tool_id) do update set
             enabled = true, n8n_webhook_url = excluded.n8n_webhook_url, custom_config = excluded.custom_config,
-            timeout_ms = excluded.timeout_ms, signing_secret = coalesce(excluded.signing_secret, t.signing_secret)
+            timeout_ms = excluded.timeout_ms, signing_secret = coalesce(excluded.signing_secret, t.signing_secret),
+            proof = excluded.proof, confirm = excluded.confirm
         """,
         {
             "client_id": client_id,
@@ -66,6 +83,8 @@ async def enable(
             "custom_config": Jsonb(custom_config or {}, dumps=msgspec.json.encode),
             "timeout_ms": timeout_ms,
             "signing_secret": signing_secret,
+            "client_proof": client_proof,
+            "client_confirm": client_confirm,
         },
     )
 
@@ -90,18 +109,26 @@ async def update(conn: Conn, *, client_id: int, tool_id: int, changes: ClientToo
     params = {name: None if value is UNSET else value for name, value in given.items()}
     if params["custom_config"] is not None:
         params["custom_config"] = Jsonb(params["custom_config"], dumps=msgspec.json.encode)
-    # Only what was given.
+    # Only what was given; the URL and the proof can become null again.
     cursor = await conn.execute(
         """
         update client_tools set
-            n8n_webhook_url = coalesce(%(n8n_webhook_url)s, n8n_webhook_url),
+            n8n_webhook_url = case when %(set_url)s then %(n8n_webhook_url)s::text else n8n_webhook_url end,
+            proof = case when %(set_proof)s then %(client_proof)s::text else proof end,
+            confirm = coalesce(%(client_confirm)s::boolean, confirm),
             custom_config = coalesce(%(custom_config)s::jsonb, custom_config),
             timeout_ms = coalesce(%(timeout_ms)s, timeout_ms),
             signing_secret = coalesce(%(signing_secret)s, signing_secret)
         where client_id = %(client_id)s and tool_id = %(tool_id)s
         returning id
         """,
-        {**params, "client_id": client_id, "tool_id": tool_id},
+        {
+            **params,
+            "client_id": client_id,
+            "tool_id": tool_id,
+            "set_url": changes.n8n_webhook_url is not UNSET,
+            "set_proof": changes.client_proof is not UNSET,
+        },
     )
     return await cursor.fetchone() is not None
 
@@ -113,7 +140,8 @@ async def list_enabled(conn: Conn, *, client_id: int) -> list[ClientTool]:
         await cursor.execute(
             """
             select ct.client_id, ct.tool_id, t.tool_name, t.description, t.parameters_schema, t.category, t.effect,
-                   t.label, ct.enabled, ct.n8n_webhook_url, ct.custom_config, ct.timeout_ms, ct.signing_secret
+                   t.proof, t.confirm, t.bound, t.label, ct.enabled, ct.n8n_webhook_url, ct.custom_config,
+                   ct.timeout_ms, ct.signing_secret, ct.proof as client_proof, ct.confirm as client_confirm
             from client_tools ct join tools t on t.id = ct.tool_id
             where ct.client_id = %(client_id)s and ct.enabled
             order by t.tool_name
@@ -130,7 +158,8 @@ async def find_by_name(conn: Conn, *, client_id: int, tool_name: str) -> ClientT
         await cursor.execute(
             """
             select ct.client_id, ct.tool_id, t.tool_name, t.description, t.parameters_schema, t.category, t.effect,
-                   t.label, ct.enabled, ct.n8n_webhook_url, ct.custom_config, ct.timeout_ms, ct.signing_secret
+                   t.proof, t.confirm, t.bound, t.label, ct.enabled, ct.n8n_webhook_url, ct.custom_config,
+                   ct.timeout_ms, ct.signing_secret, ct.proof as client_proof, ct.confirm as client_confirm
             from client_tools ct join tools t on t.id = ct.tool_id
             where ct.client_id = %(client_id)s and t.tool_name = %(tool_name)s
             """,

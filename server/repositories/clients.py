@@ -241,3 +241,36 @@ async def set_status(conn: Conn, *, client_id: int, status: str) -> bool:
         {"client_id": client_id, "status": status},
     )
     return await cursor.fetchone() is not None
+
+
+async def identity_secret(conn: Conn, *, client_id: int) -> bytes | None:
+    """The secret with which the client's backend vouches for visitors, as ciphertext; None while there is none."""
+    # Apart from the client's row: few need it.
+    cursor = await conn.execute(
+        "select identity_secret from clients where id = %(client_id)s", {"client_id": client_id}
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else None
+
+
+async def set_identity_secret(conn: Conn, *, client_id: int, identity_secret: bytes, replace: bool) -> bool:
+    """Another ciphertext; nobody whom the old secret vouched for counts as verified any more.
+
+    False when there is no such client, or, without `replace`, when it has a secret.
+    """
+    # A secret is replaced because it leaked: what rests on it ends with it.
+    cursor = await conn.execute(
+        """
+        with changed as (
+            update clients set identity_secret = %(identity_secret)s
+            where id = %(client_id)s and (%(replace)s or identity_secret is null)
+            returning id
+        ), unverified as (
+            update conversations set verified_until = null
+            where client_id = %(client_id)s and verified_until is not null and exists (select from changed)
+        )
+        select id from changed
+        """,
+        {"client_id": client_id, "identity_secret": identity_secret, "replace": replace},
+    )
+    return await cursor.fetchone() is not None

@@ -10,7 +10,10 @@ from server.repositories.pool import Conn
 
 
 class Conversation(msgspec.Struct, frozen=True):
-    """`last_seq` is its newest event; `summary` covers the messages up to id `summary_through`."""
+    """`last_seq` is its newest event; `summary` covers the messages up to id `summary_through`.
+
+    The visitor counts as verified until `verified_until`, by the database's clock; None is never.
+    """
 
     id: int
     public_id: str
@@ -18,6 +21,7 @@ class Conversation(msgspec.Struct, frozen=True):
     session_id: str
     session_token_hash: bytes
     visitor_id: int | None
+    verified_until: datetime | None
     user_identifier: str | None
     channel: str
     locale: str
@@ -63,9 +67,9 @@ async def create(
                 %(public_id)s, %(client_id)s, %(session_id)s, %(session_token_hash)s, %(user_identifier)s,
                 %(channel)s, %(locale)s, %(epoch)s
             )
-            returning id, public_id, client_id, session_id, session_token_hash, visitor_id, user_identifier, channel,
-                      locale, owner, owner_operator_id, epoch, last_seq, total_messages, summary, summary_through,
-                      rating, started_at, last_activity_at, ended_at
+            returning id, public_id, client_id, session_id, session_token_hash, visitor_id, verified_until,
+                      user_identifier, channel, locale, owner, owner_operator_id, epoch, last_seq, total_messages,
+                      summary, summary_through, rating, started_at, last_activity_at, ended_at
             """,
             {
                 "public_id": public_id,
@@ -88,9 +92,9 @@ async def find_by_session(conn: Conn, *, client_id: int, session_id: str) -> Con
         # The conversation of one browser.
         await cursor.execute(
             """
-            select id, public_id, client_id, session_id, session_token_hash, visitor_id, user_identifier, channel,
-                   locale, owner, owner_operator_id, epoch, last_seq, total_messages, summary, summary_through,
-                   rating, started_at, last_activity_at, ended_at
+            select id, public_id, client_id, session_id, session_token_hash, visitor_id, verified_until,
+                   user_identifier, channel, locale, owner, owner_operator_id, epoch, last_seq, total_messages,
+                   summary, summary_through, rating, started_at, last_activity_at, ended_at
             from conversations
             where client_id = %(client_id)s and session_id = %(session_id)s
             """,
@@ -105,9 +109,9 @@ async def find_by_token(conn: Conn, *, session_token_hash: bytes) -> Conversatio
         # One at most: tokens are random.
         await cursor.execute(
             """
-            select id, public_id, client_id, session_id, session_token_hash, visitor_id, user_identifier, channel,
-                   locale, owner, owner_operator_id, epoch, last_seq, total_messages, summary, summary_through,
-                   rating, started_at, last_activity_at, ended_at
+            select id, public_id, client_id, session_id, session_token_hash, visitor_id, verified_until,
+                   user_identifier, channel, locale, owner, owner_operator_id, epoch, last_seq, total_messages,
+                   summary, summary_through, rating, started_at, last_activity_at, ended_at
             from conversations
             where session_token_hash = %(session_token_hash)s
             """,
@@ -121,9 +125,9 @@ async def find(conn: Conn, *, client_id: int, conversation_id: int) -> Conversat
         # By the inner id.
         await cursor.execute(
             """
-            select id, public_id, client_id, session_id, session_token_hash, visitor_id, user_identifier, channel,
-                   locale, owner, owner_operator_id, epoch, last_seq, total_messages, summary, summary_through,
-                   rating, started_at, last_activity_at, ended_at
+            select id, public_id, client_id, session_id, session_token_hash, visitor_id, verified_until,
+                   user_identifier, channel, locale, owner, owner_operator_id, epoch, last_seq, total_messages,
+                   summary, summary_through, rating, started_at, last_activity_at, ended_at
             from conversations
             where client_id = %(client_id)s and id = %(conversation_id)s
             """,
@@ -137,9 +141,9 @@ async def find_by_public_id(conn: Conn, *, client_id: int, public_id: str) -> Co
         # By the id that callers see.
         await cursor.execute(
             """
-            select id, public_id, client_id, session_id, session_token_hash, visitor_id, user_identifier, channel,
-                   locale, owner, owner_operator_id, epoch, last_seq, total_messages, summary, summary_through,
-                   rating, started_at, last_activity_at, ended_at
+            select id, public_id, client_id, session_id, session_token_hash, visitor_id, verified_until,
+                   user_identifier, channel, locale, owner, owner_operator_id, epoch, last_seq, total_messages,
+                   summary, summary_through, rating, started_at, last_activity_at, ended_at
             from conversations
             where client_id = %(client_id)s and public_id = %(public_id)s
             """,
@@ -154,8 +158,8 @@ async def lock(conn: Conn, *, client_id: int, conversation_id: int) -> AsyncCurs
     # Whoever writes a conversation goes through here: seq has no gaps because writers take turns.
     await cursor.execute(
         """
-        select id, public_id, client_id, session_id, session_token_hash, visitor_id, user_identifier, channel,
-               locale, owner, owner_operator_id, epoch, last_seq, total_messages, summary, summary_through,
+        select id, public_id, client_id, session_id, session_token_hash, visitor_id, verified_until, user_identifier,
+               channel, locale, owner, owner_operator_id, epoch, last_seq, total_messages, summary, summary_through,
                rating, started_at, last_activity_at, ended_at, now() as at
         from conversations
         where client_id = %(client_id)s and id = %(conversation_id)s
@@ -232,23 +236,33 @@ async def set_locale(conn: Conn, *, client_id: int, conversation_id: int, locale
     )
 
 
-async def set_visitor(
-    conn: Conn, *, client_id: int, conversation_id: int, visitor_id: int, user_identifier: str | None
-) -> None:
-    """The person behind the session, once the client's backend vouched for them."""
-    # Who it is.
-    await conn.execute(
+async def verify(
+    conn: Conn, *, client_id: int, conversation_id: int, visitor_id: int, verified_until: datetime
+) -> bool:
+    """The person behind the session, vouched for until then or until a later time already known.
+
+    False when the conversation belongs to another visitor, or is not there. Then nobody counts as verified in it any
+    more: somebody else is at the keyboard.
+    """
+    # One person a conversation: what the first said must not be read to a second.
+    cursor = await conn.execute(
         """
-        update conversations set visitor_id = %(visitor_id)s, user_identifier = %(user_identifier)s
+        update conversations set
+            visitor_id = coalesce(visitor_id, %(visitor_id)s),
+            verified_until = case when coalesce(visitor_id, %(visitor_id)s) = %(visitor_id)s
+                                  then greatest(verified_until, %(verified_until)s) end
         where client_id = %(client_id)s and id = %(conversation_id)s
+        returning visitor_id = %(visitor_id)s
         """,
         {
             "client_id": client_id,
             "conversation_id": conversation_id,
             "visitor_id": visitor_id,
-            "user_identifier": user_identifier,
+            "verified_until": verified_until,
         },
     )
+    row = await cursor.fetchone()
+    return row is not None and bool(row[0])
 
 
 async def set_rating(conn: Conn, *, client_id: int, conversation_id: int, rating: str) -> None:
@@ -281,9 +295,9 @@ async def list_for_client(conn: Conn, *, client_id: int, limit: int, offset: int
         # One page of a client's conversations.
         await cursor.execute(
             """
-            select id, public_id, client_id, session_id, session_token_hash, visitor_id, user_identifier, channel,
-                   locale, owner, owner_operator_id, epoch, last_seq, total_messages, summary, summary_through,
-                   rating, started_at, last_activity_at, ended_at
+            select id, public_id, client_id, session_id, session_token_hash, visitor_id, verified_until,
+                   user_identifier, channel, locale, owner, owner_operator_id, epoch, last_seq, total_messages,
+                   summary, summary_through, rating, started_at, last_activity_at, ended_at
             from conversations
             where client_id = %(client_id)s
             order by last_activity_at desc, id desc

@@ -10,7 +10,10 @@ from server.repositories.pool import Conn
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """`endpoint_url` may hold {placeholders}; `method` `SQL` is a statement; `cache_ttl` is seconds, 0 for never."""
+    """`endpoint_url` may hold {placeholders}; `method` `SQL` is a statement; `cache_ttl` is seconds, 0 for never.
+
+    `effect`, `proof`, `confirm`, `bound` and `label` are as a tool's.
+    """
 
     id: int
     client_id: int
@@ -22,6 +25,18 @@ class Endpoint(msgspec.Struct, frozen=True):
     parameters_schema: dict[str, Any]
     response_path: str | None
     cache_ttl: int
+    effect: str
+    proof: str
+    confirm: bool
+    bound: dict[str, str]
+    label: dict[str, str]
+
+
+class OfferedEndpoint(Endpoint, frozen=True):
+    """An endpoint, and how to reach its system. `connection_config` is ciphertext."""
+
+    integration_type: str
+    connection_config: bytes
 
 
 async def create(
@@ -36,6 +51,11 @@ async def create(
     parameters_schema: dict[str, Any],
     response_path: str | None = None,
     cache_ttl: int = 300,
+    effect: str = "read_only",
+    proof: str = "session",
+    confirm: bool = False,
+    bound: dict[str, str] | None = None,
+    label: dict[str, str] | None = None,
 ) -> Endpoint:
     """Raises Conflict `endpoint_exists` when the client has one of this name, NotFound without the integration."""
     async with conn.cursor(row_factory=class_row(Endpoint)) as cursor:
@@ -44,13 +64,14 @@ async def create(
             """
             insert into integration_endpoints (
                 client_id, integration_id, endpoint_name, endpoint_url, method, description, parameters_schema,
-                response_path, cache_ttl
+                response_path, cache_ttl, effect, proof, confirm, bound, label
             ) values (
                 %(client_id)s, %(integration_id)s, %(endpoint_name)s, %(endpoint_url)s, %(method)s, %(description)s,
-                %(parameters_schema)s, %(response_path)s, %(cache_ttl)s
+                %(parameters_schema)s, %(response_path)s, %(cache_ttl)s, %(effect)s, %(proof)s, %(confirm)s, %(bound)s,
+                %(label)s
             )
             returning id, client_id, integration_id, endpoint_name, endpoint_url, method, description,
-                      parameters_schema, response_path, cache_ttl
+                      parameters_schema, response_path, cache_ttl, effect, proof, confirm, bound, label
             """,
             {
                 "client_id": client_id,
@@ -62,6 +83,11 @@ async def create(
                 "parameters_schema": Jsonb(parameters_schema, dumps=msgspec.json.encode),
                 "response_path": response_path,
                 "cache_ttl": cache_ttl,
+                "effect": effect,
+                "proof": proof,
+                "confirm": confirm,
+                "bound": Jsonb(bound or {}, dumps=msgspec.json.encode),
+                "label": Jsonb(label or {}, dumps=msgspec.json.encode),
             },
         )
         row = await cursor.fetchone()
@@ -69,14 +95,15 @@ async def create(
         return row
 
 
-async def list_for_client(conn: Conn, *, client_id: int) -> list[Endpoint]:
+async def list_offered(conn: Conn, *, client_id: int) -> list[OfferedEndpoint]:
     """Those of enabled integrations, by name: what a model is offered."""
-    async with conn.cursor(row_factory=class_row(Endpoint)) as cursor:
+    async with conn.cursor(row_factory=class_row(OfferedEndpoint)) as cursor:
         # A client's live data.
         await cursor.execute(
             """
             select e.id, e.client_id, e.integration_id, e.endpoint_name, e.endpoint_url, e.method, e.description,
-                   e.parameters_schema, e.response_path, e.cache_ttl
+                   e.parameters_schema, e.response_path, e.cache_ttl, e.effect, e.proof, e.confirm, e.bound, e.label,
+                   i.integration_type, i.connection_config
             from integration_endpoints e
             join client_integrations i on i.client_id = e.client_id and i.id = e.integration_id
             where e.client_id = %(client_id)s and i.enabled
@@ -94,7 +121,7 @@ async def list_for_integration(conn: Conn, *, client_id: int, integration_id: in
         await cursor.execute(
             """
             select id, client_id, integration_id, endpoint_name, endpoint_url, method, description, parameters_schema,
-                   response_path, cache_ttl
+                   response_path, cache_ttl, effect, proof, confirm, bound, label
             from integration_endpoints
             where client_id = %(client_id)s and integration_id = %(integration_id)s
             order by id
@@ -111,7 +138,7 @@ async def find_by_name(conn: Conn, *, client_id: int, endpoint_name: str) -> End
         await cursor.execute(
             """
             select id, client_id, integration_id, endpoint_name, endpoint_url, method, description, parameters_schema,
-                   response_path, cache_ttl
+                   response_path, cache_ttl, effect, proof, confirm, bound, label
             from integration_endpoints
             where client_id = %(client_id)s and endpoint_name = %(endpoint_name)s
             """,

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
@@ -11,7 +12,11 @@ from server.repositories.pool import Conn
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """`parameters_schema` is JSON Schema; `effect` is `read_only`, `idempotent` or `unsafe`; `label` is by locale."""
+    """What a client may enable.
+
+    `parameters_schema` is JSON Schema; `effect` is `read_only`, `idempotent` or `unsafe`; `proof` is `none`, `session`
+    or `verified`; `bound` is which arguments the server fills, {"customer_id": "visitor.id"}; `label` is by locale.
+    """
 
     id: int
     tool_name: str
@@ -19,8 +24,24 @@ class Tool(msgspec.Struct, frozen=True):
     parameters_schema: dict[str, Any]
     category: str
     effect: str
+    proof: str
+    confirm: bool
+    bound: dict[str, str]
     label: dict[str, str]
     created_at: datetime
+
+
+class ToolChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """What to change; a field left out stays."""
+
+    description: str | UnsetType = UNSET
+    parameters_schema: dict[str, Any] | UnsetType = UNSET
+    category: str | UnsetType = UNSET
+    effect: str | UnsetType = UNSET
+    proof: str | UnsetType = UNSET
+    confirm: bool | UnsetType = UNSET
+    bound: dict[str, str] | UnsetType = UNSET
+    label: dict[str, str] | UnsetType = UNSET
 
 
 async def create(
@@ -32,15 +53,23 @@ async def create(
     category: str,
     effect: str,
     label: dict[str, str],
+    proof: str = "session",
+    confirm: bool = False,
+    bound: dict[str, str] | None = None,
 ) -> Tool:
     """Raises Conflict `tool_exists`."""
     async with conn.cursor(row_factory=class_row(Tool)) as cursor:
         # A tool for every client to enable.
         await cursor.execute(
             """
-            insert into tools (tool_name, description, parameters_schema, category, effect, label)
-            values (%(tool_name)s, %(description)s, %(parameters_schema)s, %(category)s, %(effect)s, %(label)s)
-            returning id, tool_name, description, parameters_schema, category, effect, label, created_at
+            insert into tools (
+                tool_name, description, parameters_schema, category, effect, proof, confirm, bound, label
+            ) values (
+                %(tool_name)s, %(description)s, %(parameters_schema)s, %(category)s, %(effect)s, %(proof)s,
+                %(confirm)s, %(bound)s, %(label)s
+            )
+            returning id, tool_name, description, parameters_schema, category, effect, proof, confirm, bound, label,
+                      created_at
             """,
             {
                 "tool_name": tool_name,
@@ -48,6 +77,9 @@ async def create(
                 "parameters_schema": Jsonb(parameters_schema, dumps=msgspec.json.encode),
                 "category": category,
                 "effect": effect,
+                "proof": proof,
+                "confirm": confirm,
+                "bound": Jsonb(bound or {}, dumps=msgspec.json.encode),
                 "label": Jsonb(label, dumps=msgspec.json.encode),
             },
         )
@@ -56,12 +88,43 @@ async def create(
         return row
 
 
+async def update(conn: Conn, *, tool_name: str, changes: ToolChanges) -> Tool | None:
+    """The tool as it is now, for every client that has it; None when there is no such tool."""
+    given = msgspec.structs.asdict(changes)
+    params = {name: None if value is UNSET else value for name, value in given.items()}
+    for name in ("parameters_schema", "bound", "label"):
+        if params[name] is not None:
+            params[name] = Jsonb(params[name], dumps=msgspec.json.encode)
+    async with conn.cursor(row_factory=class_row(Tool)) as cursor:
+        # Only what was given.
+        await cursor.execute(
+            """
+            update tools set
+                description = coalesce(%(description)s, description),
+                parameters_schema = coalesce(%(parameters_schema)s::jsonb, parameters_schema),
+                category = coalesce(%(category)s, category),
+                effect = coalesce(%(effect)s, effect),
+                proof = coalesce(%(proof)s, proof),
+                confirm = coalesce(%(confirm)s::boolean, confirm),
+                bound = coalesce(%(bound)s::jsonb, bound),
+                label = coalesce(%(label)s::jsonb, label)
+            where tool_name = %(tool_name)s
+            returning id, tool_name, description, parameters_schema, category, effect, proof, confirm, bound, label,
+                      created_at
+            """,
+            {**params, "tool_name": tool_name},
+        )
+        return await cursor.fetchone()
+
+
 async def find_by_name(conn: Conn, *, tool_name: str) -> Tool | None:
     async with conn.cursor(row_factory=class_row(Tool)) as cursor:
         # By the name a model calls it.
         await cursor.execute(
             """
-            select id, tool_name, description, parameters_schema, category, effect, label, created_at from tools
+            select id, tool_name, description, parameters_schema, category, effect, proof, confirm, bound, label,
+                   created_at
+            from tools
             where tool_name = %(tool_name)s
             """,
             {"tool_name": tool_name},
@@ -75,8 +138,19 @@ async def list_all(conn: Conn) -> list[Tool]:
         # Every tool.
         await cursor.execute(
             """
-            select id, tool_name, description, parameters_schema, category, effect, label, created_at from tools
+            select id, tool_name, description, parameters_schema, category, effect, proof, confirm, bound, label,
+                   created_at
+            from tools
             order by category, tool_name
             """
         )
         return await cursor.fetchall()
+
+
+async def delete(conn: Conn, *, tool_name: str) -> bool:
+    """Every client loses it. What was done with it stays on record. False when there is no such tool."""
+    # Off every client's list too: their rows go with it.
+    cursor = await conn.execute(
+        "delete from tools where tool_name = %(tool_name)s returning id", {"tool_name": tool_name}
+    )
+    return await cursor.fetchone() is not None

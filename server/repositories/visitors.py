@@ -52,6 +52,21 @@ async def find(conn: Conn, *, client_id: int, visitor_id: int) -> Visitor | None
         return await cursor.fetchone()
 
 
+async def verified(conn: Conn, *, client_id: int, conversation_id: int) -> Visitor | None:
+    """The person behind a conversation, while they count as verified by the database's clock."""
+    async with conn.cursor(row_factory=class_row(Visitor)) as cursor:
+        # Whose arguments the server may fill.
+        await cursor.execute(
+            """
+            select v.id, v.client_id, v.external_id, v.name, v.email, v.verified_at, v.created_at
+            from conversations c join visitors v on v.client_id = c.client_id and v.id = c.visitor_id
+            where c.client_id = %(client_id)s and c.id = %(conversation_id)s and c.verified_until > clock_timestamp()
+            """,
+            {"client_id": client_id, "conversation_id": conversation_id},
+        )
+        return await cursor.fetchone()
+
+
 async def list_for_client(conn: Conn, *, client_id: int, limit: int, offset: int) -> list[Visitor]:
     """Newest first."""
     async with conn.cursor(row_factory=class_row(Visitor)) as cursor:
@@ -74,7 +89,7 @@ async def erase(conn: Conn, *, client_id: int, visitor_id: int) -> bool:
     cursor = await conn.execute(
         """
         with nameless as (
-            update conversations set user_identifier = null
+            update conversations set user_identifier = null, verified_until = null
             where client_id = %(client_id)s and visitor_id = %(visitor_id)s
         )
         delete from visitors where client_id = %(client_id)s and id = %(visitor_id)s

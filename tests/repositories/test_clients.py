@@ -6,10 +6,11 @@ from decimal import Decimal
 import pytest
 
 from server import errors, ids
-from server.repositories import clients, plans
+from server.repositories import clients, conversations, plans, visitors
 from server.repositories.clients import ClientChanges
-from server.repositories.pool import Pool, reading, unit_of_work
+from server.repositories.pool import Conn, Pool, reading, unit_of_work
 from tests.repositories.conftest import Shop, new_client
+from tests.repositories.world import soon
 
 
 async def test_a_client_is_found_by_either_key(pool: Pool) -> None:
@@ -76,6 +77,38 @@ async def test_a_rotated_key_replaces_the_old_one(pool: Pool, pizza: Shop) -> No
         found = await clients.find_by_api_key_hash(conn, api_key_hash=b"2")
         assert found is not None and (found.id, found.api_key_prefix) == (pizza.id, "sk_2")
         assert not await clients.rotate_key(conn, client_id=0, api_key_hash=b"3", api_key_prefix="sk_3")
+
+
+async def test_an_identity_secret(pool: Pool, pizza: Shop, bakery: Shop) -> None:
+    """Set once, then only replaced on purpose, which ends what rests on the old one, at this client alone."""
+
+    async def verified(conn: Conn) -> list[bool]:
+        found = []
+        for shop in (pizza, bakery):
+            visitor = await visitors.verified(conn, client_id=shop.id, conversation_id=shop.cnv)
+            found.append(visitor is not None)
+        return found
+
+    async with unit_of_work(pool) as conn:
+        assert await clients.identity_secret(conn, client_id=pizza.id) is None
+        assert await clients.set_identity_secret(conn, client_id=pizza.id, identity_secret=b"1", replace=False)
+        for shop in (pizza, bakery):
+            visitor = await visitors.verify(conn, client_id=shop.id, external_id="7", name=None, email=None)
+            assert await conversations.verify(
+                conn,
+                client_id=shop.id,
+                conversation_id=shop.cnv,
+                visitor_id=visitor.id,
+                verified_until=soon(),
+            )
+        assert not await clients.set_identity_secret(conn, client_id=pizza.id, identity_secret=b"2", replace=False)
+        assert await clients.identity_secret(conn, client_id=pizza.id) == b"1"
+        assert await verified(conn) == [True, True]
+        assert await clients.set_identity_secret(conn, client_id=pizza.id, identity_secret=b"2", replace=True)
+        assert await clients.identity_secret(conn, client_id=pizza.id) == b"2"
+        assert await verified(conn) == [False, True]
+        assert not await clients.set_identity_secret(conn, client_id=0, identity_secret=b"3", replace=True)
+        assert await clients.identity_secret(conn, client_id=0) is None
 
 
 async def test_a_client_is_suspended(pool: Pool, pizza: Shop) -> None:

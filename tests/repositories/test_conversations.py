@@ -12,7 +12,7 @@ from server.repositories import conversations, operators, visitors
 from server.repositories.conversations import Conversation
 from server.repositories.pool import Pool, reading, unit_of_work
 from tests.repositories.conftest import Shop
-from tests.repositories.world import another_conversation
+from tests.repositories.world import another_conversation, soon
 
 
 async def _now(pool: Pool, shop: Shop) -> Conversation:
@@ -115,10 +115,10 @@ async def test_owner_person_language_and_verdict(pool: Pool, pizza: Shop) -> Non
         await conversations.set_owner(conn, **where, owner="human", owner_operator_id=operator.id)
         await conversations.set_locale(conn, **where, locale="he")
         await conversations.set_rating(conn, **where, rating="down")
-        await conversations.set_visitor(conn, **where, visitor_id=visitor.id, user_identifier="ann")
+        assert await conversations.verify(conn, **where, visitor_id=visitor.id, verified_until=soon())
     now = await _now(pool, pizza)
     assert (now.owner, now.owner_operator_id, now.locale, now.rating) == ("human", operator.id, "he", "down")
-    assert (now.visitor_id, now.user_identifier) == (visitor.id, "ann")
+    assert now.visitor_id == visitor.id
     async with unit_of_work(pool) as conn:
         await conversations.end(conn, **where)
     ended = await _now(pool, pizza)

@@ -23,6 +23,7 @@ _BUGS = {
     "plans_requests_per_minute_check",
     "plans_price_check",
     "plans_name_key",
+    "tool_executions_approval_check",
 }
 # Their conflict is what `on conflict` handles.
 _UPSERTS = {

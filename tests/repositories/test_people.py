@@ -1,5 +1,6 @@
 """Visitors, operators and their sessions, the audit log, notifications."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from server.repositories import audit, conversations, notifications, operator_se
 from server.repositories.operators import Operator
 from server.repositories.pool import Conn, Pool, unit_of_work
 from tests.repositories.conftest import Shop
+from tests.repositories.world import soon
 
 
 async def _operator(conn: Conn, email: str, *, role: str = "owner", client_id: int | None = None) -> Operator:
@@ -28,14 +30,49 @@ async def test_visitors(pool: Pool, pizza: Shop) -> None:
         assert await visitors.find(conn, **where, visitor_id=first.id) == again
         assert await visitors.list_for_client(conn, **where, limit=1, offset=0) == [other]
         assert await visitors.list_for_client(conn, **where, limit=5, offset=1) == [again]
-        await conversations.set_visitor(
-            conn, **where, conversation_id=pizza.cnv, visitor_id=first.id, user_identifier="ann@example.com"
-        )
+        cnv: dict[str, Any] = {**where, "conversation_id": pizza.cnv}
+        assert await visitors.verified(conn, **cnv) is None
+        assert await conversations.verify(conn, **cnv, visitor_id=first.id, verified_until=soon())
+        assert await visitors.verified(conn, **cnv) == again
     async with unit_of_work(pool) as conn:
         assert await visitors.erase(conn, **where, visitor_id=first.id)
         assert not await visitors.erase(conn, **where, visitor_id=first.id)
         kept = await conversations.find(conn, **where, conversation_id=pizza.cnv)
-    assert kept is not None and (kept.visitor_id, kept.user_identifier) == (None, None)
+    assert kept is not None
+    assert (kept.visitor_id, kept.user_identifier, kept.verified_until) == (None, None, None)
+
+
+async def test_a_conversation_is_one_persons(pool: Pool, pizza: Shop) -> None:
+    """Vouched for again until later, never for less; once somebody else is vouched for, nobody is verified."""
+    cnv: dict[str, Any] = {"client_id": pizza.id, "conversation_id": pizza.cnv}
+    late = soon()
+    async with unit_of_work(pool) as conn:
+        ann = await visitors.verify(conn, client_id=pizza.id, external_id="7", name=None, email=None)
+        bob = await visitors.verify(conn, client_id=pizza.id, external_id="8", name=None, email=None)
+        for until in (late - timedelta(minutes=2), late, late - timedelta(minutes=1)):
+            assert await conversations.verify(conn, **cnv, visitor_id=ann.id, verified_until=until)
+        kept = await conversations.find(conn, **cnv)
+        assert kept is not None and (kept.visitor_id, kept.verified_until) == (ann.id, late)
+        assert not await conversations.verify(conn, **cnv, visitor_id=bob.id, verified_until=late)
+        kept = await conversations.find(conn, **cnv)
+        assert kept is not None and (kept.visitor_id, kept.verified_until) == (ann.id, None)
+        assert await conversations.verify(conn, **cnv, visitor_id=ann.id, verified_until=late)
+        assert await visitors.verified(conn, **cnv) == ann
+        assert not await conversations.verify(
+            conn, client_id=pizza.id, conversation_id=0, visitor_id=ann.id, verified_until=late
+        )
+
+
+async def test_an_expired_visitor_is_not_verified(pool: Pool, pizza: Shop) -> None:
+    """The conversation stays theirs, but nothing may be done in their name."""
+    cnv: dict[str, Any] = {"client_id": pizza.id, "conversation_id": pizza.cnv}
+    async with unit_of_work(pool) as conn:
+        ann = await visitors.verify(conn, client_id=pizza.id, external_id="7", name=None, email=None)
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        assert await conversations.verify(conn, **cnv, visitor_id=ann.id, verified_until=past)
+        assert await visitors.verified(conn, **cnv) is None
+        kept = await conversations.find(conn, **cnv)
+    assert kept is not None and kept.visitor_id == ann.id
 
 
 async def test_operators(pool: Pool, pizza: Shop) -> None:

@@ -12,6 +12,7 @@ from psycopg import AsyncCursor, sql
 from server import errors
 from server.repositories import (
     audit,
+    ciphertexts,
     client_tools,
     clients,
     conversations,
@@ -30,7 +31,7 @@ from server.repositories import (
 from server.repositories.pool import Conn, Pool, unit_of_work
 from tests.repositories.conftest import Shop
 from tests.repositories.surface import functions
-from tests.repositories.world import NOW, TODAY, World, populate
+from tests.repositories.world import NOW, TODAY, World, populate, soon
 
 Call = Callable[..., Awaitable[Any]]
 Arguments = Callable[[World], dict[str, Any]]
@@ -75,7 +76,7 @@ NAMES_ROWS: list[tuple[Call, Arguments]] = [
     (conversations.set_summary, lambda w: {**_cnv(w), "summary": "s", "summary_through": 1}),
     (conversations.set_owner, lambda w: {**_cnv(w), "owner": "queued"}),
     (conversations.set_locale, lambda w: {**_cnv(w), "locale": "fr"}),
-    (conversations.set_visitor, lambda w: {**_cnv(w), "visitor_id": w.visitor, "user_identifier": "x"}),
+    (conversations.verify, lambda w: {**_cnv(w), "visitor_id": w.visitor, "verified_until": soon()}),
     (conversations.set_rating, lambda w: {**_cnv(w), "rating": "up"}),
     (conversations.end, _cnv),
     (conversations.list_for_client, lambda w: _PAGE),
@@ -112,6 +113,7 @@ NAMES_ROWS: list[tuple[Call, Arguments]] = [
     (usage.messages_since, lambda w: {"start": TODAY}),
     (usage.over_limit, lambda w: {"today": TODAY}),
     (visitors.find, lambda w: {"visitor_id": w.visitor}),
+    (visitors.verified, _cnv),
     (visitors.list_for_client, lambda w: _PAGE),
     (visitors.erase, lambda w: {"visitor_id": w.visitor}),
     (operators.list_for_client, _nothing),
@@ -119,6 +121,10 @@ NAMES_ROWS: list[tuple[Call, Arguments]] = [
     (notifications.create, lambda w: {**_cnv(w), "kind": "turn_failed"}),
     (notifications.list_unread, lambda w: {"limit": 10}),
     (notifications.mark_read, lambda w: {"through_id": w.notification}),
+    (clients.identity_secret, _nothing),
+    (ciphertexts.replace_signing_secret, lambda w: {"row_id": w.client_tool, "old": b"sealed", "new": b"new"}),
+    (ciphertexts.replace_connection_config, lambda w: {"row_id": w.integration, "old": b"sealed", "new": b"new"}),
+    (ciphertexts.replace_identity_secret, lambda w: {"row_id": w.id, "old": b"sealed", "new": b"new"}),
     (client_tools.disable, lambda w: {"tool_id": w.tool}),
     (
         client_tools.update,
@@ -132,7 +138,7 @@ NAMES_ROWS: list[tuple[Call, Arguments]] = [
     (integrations.record_test, lambda w: {"integration_id": w.integration, "result": {"ok": True}}),
     (integrations.delete, lambda w: {"integration_id": w.integration}),
     (endpoints.create, lambda w: {**_ENDPOINT, "integration_id": w.integration}),
-    (endpoints.list_for_client, _nothing),
+    (endpoints.list_offered, _nothing),
     (endpoints.list_for_integration, lambda w: {"integration_id": w.integration}),
     (endpoints.find_by_name, lambda w: {"endpoint_name": "get_product"}),
     (endpoints.delete, lambda w: {"endpoint_id": w.endpoint}),
@@ -144,7 +150,27 @@ NAMES_ROWS: list[tuple[Call, Arguments]] = [
         tool_executions.finish,
         lambda w: {"turn_id": w.turn, "call_id": "call_1", "success": True, "execution_time_ms": 5},
     ),
-    (tool_executions.find, lambda w: {"turn_id": w.turn, "call_id": "call_1"}),
+    (
+        tool_executions.ask,
+        lambda w: {
+            **_cnv(w),
+            "turn_id": w.turn,
+            "call_id": "call_3",
+            "tool_name": "t",
+            "parameters": {},
+            "approval_until": soon(),
+        },
+    ),
+    (tool_executions.decline, lambda w: {"turn_id": w.turn, "call_id": "call_2"}),
+    (
+        tool_executions.refuse,
+        lambda w: {**_cnv(w), "turn_id": w.turn, "call_id": "call_3", "tool_name": "t", "parameters": {}, "error": "e"},
+    ),
+    (tool_executions.answer, lambda w: {**_cnv(w), "call_id": "call_2", "approved": True}),
+    (tool_executions.decline_open, _cnv),
+    (tool_executions.abandon, lambda w: {"turn_id": w.turn, "error": "e"}),
+    (tool_executions.find_call, lambda w: {"turn_id": w.turn, "call_id": "call_1"}),
+    (tool_executions.list_for_turn, lambda w: {"turn_id": w.turn}),
     (tool_executions.list_for_conversation, _cnv),
     (tool_executions.list_for_client, lambda w: _PAGE),
     (knowledge.find_document, lambda w: {"document_id": w.document}),
@@ -162,6 +188,7 @@ OWN: list[tuple[Call, Arguments]] = [
     (clients.find, _nothing),
     (clients.update, lambda w: {"changes": clients.ClientChanges(name="renamed")}),
     (clients.rotate_key, lambda w: {"api_key_hash": b"new", "api_key_prefix": "sk_n"}),
+    (clients.set_identity_secret, lambda w: {"identity_secret": b"new", "replace": True}),
     (clients.set_status, lambda w: {"status": "suspended"}),
     (conversations.create, lambda w: {**_CONVERSATION, "session_id": w.session_id + "x"}),
     (usage.record, lambda w: {"day": TODAY, "messages": 1, "cost": Decimal(1)}),
@@ -277,12 +304,12 @@ async def test_a_message_cannot_join_another_clients_turn(pool: Pool, pizza: Sho
             )
     with pytest.raises(errors.NotFound):
         async with unit_of_work(pool) as conn:
-            await conversations.set_visitor(
+            await conversations.verify(
                 conn,
                 client_id=bakery.id,
                 conversation_id=bakery.cnv,
                 visitor_id=world.visitor,
-                user_identifier=None,
+                verified_until=soon(),
             )
 
 

@@ -1,20 +1,21 @@
-"""The catalogue, a client's tools, its integrations and endpoints, and the calls that were made."""
+"""The catalogue, a client's tools, its integrations and endpoints."""
 
 from typing import Any
 
 import pytest
 
 from server import errors
-from server.repositories import client_tools, endpoints, integrations, tool_executions, tools, turns
+from server.repositories import client_tools, endpoints, integrations, tools
 from server.repositories.client_tools import ClientToolChanges
 from server.repositories.integrations import Integration
-from server.repositories.pool import Conn, Pool, reading, unit_of_work
-from server.repositories.tools import Tool
+from server.repositories.pool import Conn, Pool, unit_of_work
+from server.repositories.tools import Tool, ToolChanges
 from tests.repositories.conftest import Shop
-from tests.repositories.world import ask, say
 
 
-async def _tool(conn: Conn, name: str, *, category: str = "shop", effect: str = "read_only") -> Tool:
+async def _tool(
+    conn: Conn, name: str, *, category: str = "shop", effect: str = "read_only", proof: str = "session"
+) -> Tool:
     return await tools.create(
         conn,
         tool_name=name,
@@ -23,6 +24,7 @@ async def _tool(conn: Conn, name: str, *, category: str = "shop", effect: str = 
         category=category,
         effect=effect,
         label={"en": "Looking up your order"},
+        proof=proof,
     )
 
 
@@ -45,27 +47,55 @@ async def test_the_catalogue(pool: Pool) -> None:
         assert await tools.find_by_name(conn, tool_name="get_order_status") == order
         assert await tools.find_by_name(conn, tool_name="nothing") is None
         assert await tools.list_all(conn) == [book, order]
+        changed = await tools.update(
+            conn,
+            tool_name="get_order_status",
+            changes=ToolChanges(proof="verified", confirm=True, bound={"customer": "visitor.id"}),
+        )
+        assert changed == await tools.find_by_name(conn, tool_name="get_order_status")
+        again = await tools.update(
+            conn,
+            tool_name="get_order_status",
+            changes=ToolChanges(
+                description="d", parameters_schema={}, category="c", effect="idempotent", confirm=False, label={}
+            ),
+        )
+        assert await tools.update(conn, tool_name="nothing", changes=ToolChanges(confirm=True)) is None
+        assert await tools.delete(conn, tool_name="book_appointment")
+        assert not await tools.delete(conn, tool_name="book_appointment")
+        assert await tools.list_all(conn) == [again]
     assert order.label == {"en": "Looking up your order"}
+    assert (order.proof, order.confirm, order.bound) == ("session", False, {})
+    assert changed is not None and again is not None
+    assert (changed.proof, changed.confirm, changed.bound) == ("verified", True, {"customer": "visitor.id"})
+    assert (changed.description, changed.parameters_schema, changed.label) == (
+        order.description,
+        order.parameters_schema,
+        order.label,
+    )
+    assert (again.description, again.parameters_schema, again.category, again.effect) == ("d", {}, "c", "idempotent")
+    assert (again.confirm, again.label, again.proof, again.bound) == (False, {}, changed.proof, changed.bound)
 
 
 @pytest.mark.parametrize(
-    ("name", "effect", "error", "field"),
+    ("name", "effect", "proof", "error", "field"),
     [
-        ("taken", "unsafe", errors.Conflict, "tool_name"),
-        ("with space", "unsafe", errors.Invalid, "tool_name"),
-        ("", "unsafe", errors.Invalid, "tool_name"),
-        ("fine", "harmless", errors.Invalid, "effect"),
+        ("taken", "unsafe", "none", errors.Conflict, "tool_name"),
+        ("with space", "unsafe", "none", errors.Invalid, "tool_name"),
+        ("", "unsafe", "none", errors.Invalid, "tool_name"),
+        ("fine", "harmless", "none", errors.Invalid, "effect"),
+        ("fine", "unsafe", "a promise", errors.Invalid, "proof"),
     ],
 )
 async def test_a_wrong_tool_is_refused(
-    pool: Pool, name: str, effect: str, error: type[errors.RequestError], field: str
+    pool: Pool, *, name: str, effect: str, proof: str, error: type[errors.RequestError], field: str
 ) -> None:
-    """A name that a model could not call, or twice the same, or an effect that there is not."""
+    """A name that a model could not call, or twice the same, or an effect or proof that there is not."""
     async with unit_of_work(pool) as conn:
         await _tool(conn, "taken")
     with pytest.raises(error) as caught:
         async with unit_of_work(pool) as conn:
-            await _tool(conn, name, effect=effect)
+            await _tool(conn, name, effect=effect, proof=proof)
     assert caught.value.field == field
 
 
@@ -109,6 +139,49 @@ async def test_a_clients_tools(pool: Pool, pizza: Shop, bakery: Shop) -> None:
         )
 
 
+async def test_what_a_client_asks_for_besides(pool: Pool, pizza: Shop) -> None:
+    """Next to the catalogue's policy stands the client's own; its URL and its proof can be taken away again."""
+    where: dict[str, Any] = {"client_id": pizza.id}
+    async with unit_of_work(pool) as conn:
+        tool = await _tool(conn, "t", proof="none")
+        await client_tools.enable(conn, **where, tool_id=tool.id, n8n_webhook_url=None)
+        [plain] = await client_tools.list_enabled(conn, **where)
+        assert (plain.proof, plain.confirm, plain.bound) == ("none", False, {})
+        assert (plain.client_proof, plain.client_confirm) == (None, False)
+        assert (plain.n8n_webhook_url, plain.timeout_ms) == (None, 15_000)
+        await client_tools.enable(
+            conn,
+            **where,
+            tool_id=tool.id,
+            n8n_webhook_url="https://n8n.example/a",
+            client_proof="session",
+            client_confirm=True,
+        )
+        strict = await client_tools.find_by_name(conn, **where, tool_name="t")
+        assert strict is not None
+        assert (strict.proof, strict.confirm, strict.client_proof, strict.client_confirm) == (
+            "none",
+            False,
+            "session",
+            True,
+        )
+        for changes, expected in (
+            (ClientToolChanges(client_proof="verified"), ("https://n8n.example/a", "verified", True)),
+            (ClientToolChanges(client_confirm=False), ("https://n8n.example/a", "verified", False)),
+            (ClientToolChanges(n8n_webhook_url="https://n8n.example/b"), ("https://n8n.example/b", "verified", False)),
+            (ClientToolChanges(client_proof=None), ("https://n8n.example/b", None, False)),
+            (ClientToolChanges(n8n_webhook_url=None), (None, None, False)),
+            (ClientToolChanges(), (None, None, False)),
+        ):
+            assert await client_tools.update(conn, **where, tool_id=tool.id, changes=changes)
+            now = await client_tools.find_by_name(conn, **where, tool_name="t")
+            assert now is not None
+            assert (now.n8n_webhook_url, now.client_proof, now.client_confirm) == expected
+    with pytest.raises(errors.Invalid, match="none, session, verified"):
+        async with unit_of_work(pool) as conn:
+            await client_tools.enable(conn, **where, tool_id=tool.id, n8n_webhook_url=None, client_proof="a promise")
+
+
 async def test_a_timeout_has_bounds(pool: Pool, pizza: Shop) -> None:
     """Zero would never answer, an hour would hold the turn."""
     async with unit_of_work(pool) as conn:
@@ -149,20 +222,50 @@ async def test_endpoints(pool: Pool, pizza: Shop) -> None:
     """Listed by integration, and to a model while the integration is enabled; they go with it."""
     where: dict[str, Any] = {"client_id": pizza.id}
     async with unit_of_work(pool) as conn:
-        shop = await integrations.create(conn, **where, integration_type="custom_api", connection_config=b"")
-        base = await integrations.create(conn, **where, integration_type="mysql_database", connection_config=b"")
+        shop = await integrations.create(conn, **where, integration_type="custom_api", connection_config=b"shop")
+        base = await integrations.create(conn, **where, integration_type="mysql_database", connection_config=b"base")
         product = await _endpoint(conn, pizza, shop, "get_product", response_path="$.product")
         stock = await _endpoint(conn, pizza, base, "check_stock", method="SQL", cache_ttl=0)
         assert (product.cache_ttl, stock.cache_ttl, product.response_path) == (300, 0, "$.product")
-        assert await endpoints.list_for_client(conn, **where) == [stock, product]
+        assert (product.effect, product.proof, product.confirm, product.bound, product.label) == (
+            "read_only",
+            "session",
+            False,
+            {},
+            {},
+        )
+        offered = await endpoints.list_offered(conn, **where)
+        assert [each.id for each in offered] == [stock.id, product.id]
+        assert [(each.integration_type, each.connection_config) for each in offered] == [
+            ("mysql_database", b"base"),
+            ("custom_api", b"shop"),
+        ]
+        assert [each.response_path for each in offered] == [None, "$.product"]
         assert await endpoints.list_for_integration(conn, **where, integration_id=shop.id) == [product]
         await integrations.update(conn, **where, integration_id=base.id, enabled=False)
-        assert await endpoints.list_for_client(conn, **where) == [product]
+        assert [each.id for each in await endpoints.list_offered(conn, **where)] == [product.id]
         assert await endpoints.find_by_name(conn, **where, endpoint_name="check_stock") == stock
         assert await endpoints.delete(conn, **where, endpoint_id=product.id)
         assert not await endpoints.delete(conn, **where, endpoint_id=product.id)
         await integrations.delete(conn, **where, integration_id=base.id)
         assert await endpoints.find_by_name(conn, **where, endpoint_name="check_stock") is None
+
+
+async def test_an_endpoint_has_a_tools_policy(pool: Pool, pizza: Shop) -> None:
+    """What it does, who may use it, what the server fills, how people read its name."""
+    policy: dict[str, Any] = {
+        "effect": "unsafe",
+        "proof": "verified",
+        "confirm": True,
+        "bound": {"customer": "visitor.id"},
+        "label": {"en": "Cancelling"},
+    }
+    async with unit_of_work(pool) as conn:
+        shop = await integrations.create(conn, client_id=pizza.id, integration_type="shopify", connection_config=b"")
+        made = await _endpoint(conn, pizza, shop, "cancel_order", **policy)
+        [offered] = await endpoints.list_offered(conn, client_id=pizza.id)
+    for endpoint in (made, offered):
+        assert {name: getattr(endpoint, name) for name in policy} == policy
 
 
 @pytest.mark.parametrize(
@@ -172,6 +275,8 @@ async def test_endpoints(pool: Pool, pizza: Shop) -> None:
         ("no spaces", {}, errors.Invalid, "endpoint_name"),
         ("a", {"method": "FETCH"}, errors.Invalid, "method"),
         ("a", {"cache_ttl": -1}, errors.Invalid, "cache_ttl"),
+        ("a", {"effect": "harmless"}, errors.Invalid, "effect"),
+        ("a", {"proof": "a promise"}, errors.Invalid, "proof"),
     ],
 )
 async def test_a_wrong_endpoint_is_refused(
@@ -185,30 +290,3 @@ async def test_a_wrong_endpoint_is_refused(
         async with unit_of_work(pool) as conn:
             await _endpoint(conn, pizza, shop, name, **changes)
     assert caught.value.field == field
-
-
-async def test_tool_executions(pool: Pool, pizza: Shop) -> None:
-    """A call counts its attempts while it runs; its first end is final; an outcome in doubt stays open."""
-    public_id = await ask(pool, pizza.id, pizza.cnv, await say(pool, pizza.id, pizza.cnv, seq=1), owner="ins_a")
-    async with reading(pool) as conn:
-        turn = await turns.find(conn, client_id=pizza.id, public_id=public_id)
-    assert turn is not None
-    call: dict[str, Any] = {"client_id": pizza.id, "turn_id": turn.id, "call_id": "call_1"}
-    async with unit_of_work(pool) as conn:
-        for _ in range(2):
-            await tool_executions.start(
-                conn, **call, conversation_id=pizza.cnv, tool_name="refund", parameters={"order": "7"}
-            )
-        running = await tool_executions.find(conn, **call)
-        assert running is not None
-        assert (running.attempt, running.success, running.parameters) == (2, None, {"order": "7"})
-        await tool_executions.finish(conn, **call, success=None, execution_time_ms=5_000, error="no answer in time")
-        doubt = await tool_executions.find(conn, **call)
-        assert doubt is not None and (doubt.success, doubt.error) == (None, "no answer in time")
-        await tool_executions.finish(conn, **call, success=True, execution_time_ms=80, n8n_response=["ok"])
-        await tool_executions.finish(conn, **call, success=False, execution_time_ms=1)
-        await tool_executions.start(conn, **call, conversation_id=pizza.cnv, tool_name="refund", parameters={})
-        [ended] = await tool_executions.list_for_conversation(conn, client_id=pizza.id, conversation_id=pizza.cnv)
-        assert (ended.success, ended.n8n_response, ended.execution_time_ms, ended.attempt) == (True, ["ok"], 80, 2)
-        assert await tool_executions.list_for_client(conn, client_id=pizza.id, limit=5, offset=0) == [ended]
-        assert await tool_executions.list_for_client(conn, client_id=pizza.id, limit=5, offset=1) == []

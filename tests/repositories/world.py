@@ -1,7 +1,7 @@
 """Rows of every kind for one client, so that a test can try to reach them as another."""
 
 import secrets
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import msgspec
@@ -9,7 +9,9 @@ import msgspec
 from server import ids
 from server.repositories import (
     audit,
+    ciphertexts,
     client_tools,
+    clients,
     conversations,
     endpoints,
     events,
@@ -32,6 +34,11 @@ TODAY = date(2031, 5, 20)
 NOW = datetime(2031, 5, 20, 12, tzinfo=UTC)
 
 
+def soon() -> datetime:
+    """In an hour, by this machine's clock."""
+    return datetime.now(UTC) + timedelta(hours=1)
+
+
 class World(msgspec.Struct, frozen=True):
     """The ids of one client's rows. The turn runs, owned by instance `ins_a`; the answer is of an earlier, done one."""
 
@@ -49,6 +56,7 @@ class World(msgspec.Struct, frozen=True):
     visitor: int
     operator: int
     tool: int
+    client_tool: int
     integration: int
     endpoint: int
     document: int
@@ -138,9 +146,20 @@ async def populate(pool: Pool, shop: Shop) -> World:
             tool_name="t",
             parameters={"order": 1},
         )
+        await tool_executions.ask(
+            conn,
+            client_id=shop.id,
+            conversation_id=shop.cnv,
+            turn_id=turn.id,
+            call_id="call_2",
+            tool_name="t",
+            parameters={"order": 2},
+            approval_until=soon(),
+        )
+        await clients.set_identity_secret(conn, client_id=shop.id, identity_secret=b"sealed", replace=False)
         visitor = await visitors.verify(conn, client_id=shop.id, external_id="v1", name="Ann", email=None)
-        await conversations.set_visitor(
-            conn, client_id=shop.id, conversation_id=shop.cnv, visitor_id=visitor.id, user_identifier="ann"
+        assert await conversations.verify(
+            conn, client_id=shop.id, conversation_id=shop.cnv, visitor_id=visitor.id, verified_until=soon()
         )
         operator = await operators.create(
             conn,
@@ -159,7 +178,13 @@ async def populate(pool: Pool, shop: Shop) -> World:
             effect="read_only",
             label={"en": "Looking"},
         )
-        await client_tools.enable(conn, client_id=shop.id, tool_id=tool.id, n8n_webhook_url="https://n8n.example/a")
+        await client_tools.enable(
+            conn,
+            client_id=shop.id,
+            tool_id=tool.id,
+            n8n_webhook_url="https://n8n.example/a",
+            signing_secret=b"sealed",
+        )
         integration = await integrations.create(
             conn, client_id=shop.id, integration_type="custom_api", connection_config=b"sealed"
         )
@@ -191,6 +216,7 @@ async def populate(pool: Pool, shop: Shop) -> World:
             target_id=str(shop.id),
         )
         [first, _] = await messages.all(conn, client_id=shop.id, conversation_id=shop.cnv)
+        [client_tool] = await ciphertexts.list_signing_secrets(conn, after_id=0, limit=1)
     return World(
         id=shop.id,
         cnv=shop.cnv,
@@ -206,6 +232,7 @@ async def populate(pool: Pool, shop: Shop) -> World:
         visitor=visitor.id,
         operator=operator.id,
         tool=tool.id,
+        client_tool=client_tool.id,
         integration=integration.id,
         endpoint=endpoint.id,
         document=document.id,
