@@ -10,13 +10,18 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from server import ids
-from server.errors import Conflict, Forbidden, NotFound, Unauthorized
+from server import ids, log
+from server.errors import Conflict, Forbidden, Invalid, NotFound, SecretUnreadable, Unauthorized
+from server.net import identity
+from server.net.identity import Identity
 from server.net.signing import Keyring
-from server.repositories import clients, conversations
+from server.net.vault import IDENTITY_SECRET, Vault
+from server.repositories import clients, conversations, visitors
 from server.repositories.clients import Client
 from server.repositories.conversations import Conversation
-from server.repositories.pool import Pool, reading
+from server.repositories.pool import Pool, reading, unit_of_work
+
+logger = log.get("access")
 
 # Seconds a client's row may be old: revoking a key or suspending a client reaches everybody within 5 s.
 CLIENT_AGE_S = 3.0
@@ -36,9 +41,10 @@ class Session(msgspec.Struct, frozen=True):
 class Access:
     """Checks credentials against Postgres, clients through a cache of a few seconds."""
 
-    def __init__(self, pool: Pool, keyring: Keyring) -> None:
+    def __init__(self, pool: Pool, keyring: Keyring, vault: Vault) -> None:
         self._pool = pool
         self._keyring = keyring
+        self._vault = vault
         self._by_key: dict[str, tuple[float, Client]] = {}
         self._origins: tuple[float, frozenset[str]] = (float("-inf"), frozenset())
 
@@ -153,6 +159,53 @@ class Access:
         if conversation is None:
             raise NotFound("no session of this client has this id", field="session_id")
         return Session(client, conversation, "")
+
+    async def vouched(self, client: Client, jwt: str) -> Identity:
+        """Whom the client's backend vouches for. Raises Invalid `identity_off`, `identity_invalid`."""
+        async with reading(self._pool) as conn:
+            sealed = await clients.identity_secret(conn, client_id=client.id)
+        if sealed is None:
+            raise Invalid(
+                "this client has no identity secret; `frontdesk client identity-secret` makes one",
+                code="identity_off",
+                field="identity",
+            )
+        try:
+            secret = self._vault.open(sealed, client_id=client.id, field=IDENTITY_SECRET)
+        except SecretUnreadable as error:
+            # The visitor can chat all the same; whoever runs the deployment must see it.
+            logger.exception("identity secret not readable", client=client.id)
+            raise Invalid(
+                "identities cannot be checked here at present", code="identity_off", field="identity"
+            ) from error
+        return identity.read(jwt, secret, now=time.time())
+
+    async def identify(self, session: Session, jwt: str) -> Session:
+        """The session with its verified visitor. Raises as `vouched` and `bind`; then nobody is verified by it."""
+        return await self.bind(session, await self.vouched(session.client, jwt))
+
+    async def bind(self, session: Session, vouched: Identity) -> Session:
+        """Makes the conversation this person's. Raises Invalid `identity_other` when it is another's."""
+        names = {"client_id": session.client.id, "conversation_id": session.conversation.id}
+        async with unit_of_work(self._pool) as conn:
+            visitor = await visitors.verify(
+                conn,
+                client_id=session.client.id,
+                external_id=vouched.external_id,
+                name=vouched.name,
+                email=vouched.email,
+            )
+            theirs = await conversations.verify(conn, **names, visitor_id=visitor.id, verified_until=vouched.until)
+            conversation = await conversations.find(conn, **names)
+            if conversation is None:
+                raise NotFound("this conversation was erased")
+        if not theirs:
+            raise Invalid(
+                "this conversation belongs to another visitor; begin a new one",
+                code="identity_other",
+                field="identity",
+            )
+        return Session(session.client, conversation, session.token)
 
 
 def check_origin(client: Client, origin: str | None) -> None:

@@ -3,16 +3,19 @@
 import asyncio
 import time
 
+import jwt
 import pytest
 
 from server import access, ids
-from server.access import Access, check_origin, normal_origin
-from server.errors import Forbidden, NotFound, RequestError, Unauthorized
+from server.access import Access, Session, check_origin, normal_origin
+from server.errors import Forbidden, Invalid, NotFound, RequestError, Unauthorized
 from server.net.signing import Keyring
+from server.net.vault import Vault
 from server.repositories import clients
 from server.repositories.pool import reading
 from server.services import Services
 from tests.support import SECRET_KEYS, Shop, eventually, new_shop, rows, visit
+from tests.vouching import new_identity_secret, signed, verified
 
 NASTY = ["", " ", "pk_", "sk_' or '1'='1", "\0", "a\0b", "\ud800", "é漢🙂", "x" * 10_000]
 
@@ -256,14 +259,15 @@ async def test_a_rotated_deployment_key(services: Services, shop: Shop) -> None:
     session = await visit(services, shop)
     session_id = session.conversation.session_id
     new_key = "fedcba9876543210fedcba9876543210"
-    rotated = Access(services.pool, Keyring((new_key, *SECRET_KEYS)))
+    keys = (new_key, *SECRET_KEYS)
+    rotated = Access(services.pool, Keyring(keys), Vault(keys))
     assert (await rotated.client_by_secret_key(shop.secret_key)).id == shop.id
     await rotated.session(shop.client, session_id=session_id, token=session.token)
     await rotated.session_by_token(session.token, session_id=session_id)
     after = await rotated.new_session(shop.client, channel="widget", locale=None)
     await rotated.session_by_token(after.token, session_id=after.conversation.session_id)
 
-    without_old = Access(services.pool, Keyring((new_key,)))
+    without_old = Access(services.pool, Keyring((new_key,)), Vault((new_key,)))
     with pytest.raises(Unauthorized):
         await without_old.client_by_secret_key(shop.secret_key)
     with pytest.raises(Unauthorized):
@@ -312,3 +316,147 @@ async def test_the_kept_rows_are_bounded(services: Services, shop: Shop, monkeyp
             await services.access.client_by_public_key(f"pk_{number}")
     kept = services.access._by_key  # what is bounded is not to be seen from outside
     assert list(kept) == [each.public_key for each in shops[-3:]]
+
+
+async def person(services: Services, session: Session) -> str | None:
+    """Who counts as verified in a conversation, by the client's own name for them."""
+    visitor = await verified(services.pool, client_id=session.client.id, conversation_id=session.conversation.id)
+    return visitor.external_id if visitor else None
+
+
+async def identity_refusal(services: Services, session: Session, token: str) -> str:
+    """The code of a refused identity."""
+    with pytest.raises(Invalid) as refusal:
+        await services.access.identify(session, token)
+    assert refusal.value.field == "identity"
+    return refusal.value.code
+
+
+async def test_a_visitor_is_vouched_for(services: Services, shop: Shop) -> None:
+    """The conversation is theirs until the token expires; a second conversation is the same person's."""
+    secret = await new_identity_secret(services.pool, shop.id)
+    session = await visit(services, shop)
+    before = time.time()
+    known = await services.access.identify(session, signed(secret, "7", email="ann@example.com", name="Ann"))
+    assert (known.token, known.client) == (session.token, session.client)
+    assert known.conversation.verified_until is not None
+    assert 599 < known.conversation.verified_until.timestamp() - before < 660
+    assert await person(services, session) == "7"
+    again = await services.access.identify(await visit(services, shop), signed(secret, "7"))
+    assert again.conversation.visitor_id == known.conversation.visitor_id
+    assert await rows(services, "select external_id, email, name from visitors") == [("7", "ann@example.com", "Ann")]
+    by_token = await services.access.session_by_token(session.token, session_id=session.conversation.session_id)
+    assert by_token.conversation == known.conversation
+
+
+async def test_nobody_is_vouched_for_without_a_secret(services: Services, shop: Shop) -> None:
+    """A client that has none; a secret that the deployment's keys do not open; a row moved from another client."""
+    session = await visit(services, shop)
+    assert await identity_refusal(services, session, signed("x" * 64, "7")) == "identity_off"
+    bakery = await new_shop(services, "bakery")
+    theirs = await new_identity_secret(services.pool, bakery.id)
+    await rows(
+        services, "update clients set identity_secret = (select identity_secret from clients where id = %s)", bakery.id
+    )
+    assert await identity_refusal(services, session, signed(theirs, "7")) == "identity_off"
+    mine = await new_identity_secret(services.pool, shop.id)
+    keys = ("fedcba9876543210fedcba9876543210",)
+    without = Access(services.pool, Keyring(keys), Vault(keys))
+    with pytest.raises(Invalid) as refusal:
+        await without.identify(session, signed(mine, "7"))
+    assert refusal.value.code == "identity_off"
+    assert await person(services, session) is None
+    assert await rows(services, "select count(*) from visitors") == [(0,)]
+
+
+async def test_an_identity_of_no_use(services: Services, shop: Shop) -> None:
+    """Tampered with, expired, unsigned, another client's: nothing is written, and who was verified stays so."""
+    secret = await new_identity_secret(services.pool, shop.id)
+    foreign = await new_identity_secret(services.pool, (await new_shop(services, "bakery")).id)
+    session, other = await visit(services, shop), await visit(services, shop)
+    await services.access.identify(session, signed(secret, "7"))
+    good = signed(secret, "eve")
+    for token in (
+        signed(foreign, "eve"),
+        signed(secret, "eve", expires_s=-1),
+        jwt.encode({"sub": "eve", "exp": time.time() + 60}, "", algorithm="none"),
+        good[:-2] + ("AA" if good[-2:] != "AA" else "BB"),
+        good.rpartition(".")[0] + ".",
+        signed(secret, "eve", padding="x" * 65_536),
+        *NASTY,
+    ):
+        assert await identity_refusal(services, session, token) == "identity_invalid"
+        assert await identity_refusal(services, other, token) == "identity_invalid"
+    assert await person(services, session) == "7"
+    assert await person(services, other) is None
+    assert await rows(services, "select external_id from visitors") == [("7",)]
+
+
+async def test_a_rotated_identity_secret(services: Services, shop: Shop) -> None:
+    """What was signed with the old one is refused, and whom it vouched for is unverified at once."""
+    old = await new_identity_secret(services.pool, shop.id)
+    session = await visit(services, shop)
+    await services.access.identify(session, signed(old, "7"))
+    new = await new_identity_secret(services.pool, shop.id)
+    assert await person(services, session) is None
+    assert await identity_refusal(services, session, signed(old, "7")) == "identity_invalid"
+    await services.access.identify(session, signed(new, "7"))
+    assert await person(services, session) == "7"
+
+
+async def test_a_conversation_of_another_visitor(services: Services, shop: Shop) -> None:
+    """It stays the first one's, but while somebody else is at the keyboard nobody is verified."""
+    secret = await new_identity_secret(services.pool, shop.id)
+    session = await visit(services, shop)
+    await services.access.identify(session, signed(secret, "ann"))
+    assert await identity_refusal(services, session, signed(secret, "bob")) == "identity_other"
+    assert await person(services, session) is None
+    [(owner,)] = await rows(
+        services, "select v.external_id from conversations c join visitors v on v.id = c.visitor_id"
+    )
+    assert owner == "ann"
+    fresh = await services.access.identify(await visit(services, shop), signed(secret, "bob"))
+    assert await person(services, fresh) == "bob"
+    await services.access.identify(session, signed(secret, "ann"))
+    assert await person(services, session) == "ann"
+
+
+async def test_a_shorter_token_does_not_shorten(services: Services, shop: Shop) -> None:
+    """The last of two tabs may have been given its token first; nobody is verified for more than a day."""
+    secret = await new_identity_secret(services.pool, shop.id)
+    session = await visit(services, shop)
+    long = await services.access.identify(session, signed(secret, "7", expires_s=10**9))
+    short = await services.access.identify(session, signed(secret, "7", expires_s=60))
+    until = long.conversation.verified_until
+    assert until is not None and until == short.conversation.verified_until
+    assert 86_390 < until.timestamp() - time.time() <= 86_400
+
+
+async def test_ten_tabs_at_once(services: Services, shop: Shop) -> None:
+    """One person is one row; of two, the conversation is one's, and the other is refused each time."""
+    secret = await new_identity_secret(services.pool, shop.id)
+    session = await visit(services, shop)
+    await asyncio.gather(*(services.access.identify(session, signed(secret, "ann")) for _ in range(10)))
+    assert await rows(services, "select count(*) from visitors") == [(1,)]
+    contested = await visit(services, shop)
+    results = await asyncio.gather(
+        *(services.access.identify(contested, signed(secret, "ann" if n % 2 else "bob")) for n in range(10)),
+        return_exceptions=True,
+    )
+    bound = [each.conversation.visitor_id for each in results if isinstance(each, Session)]
+    refused = [each.code for each in results if isinstance(each, Invalid)]
+    assert (len(bound), refused) == (5, ["identity_other"] * 5)
+    assert await rows(services, "select visitor_id from conversations where id = %s", contested.conversation.id) == [
+        (bound[0],)
+    ]
+    assert len(set(bound)) == 1
+
+
+async def test_a_conversation_that_is_gone(services: Services, shop: Shop) -> None:
+    """Erased while the visitor was away: there is nothing to verify, and no person is left behind."""
+    secret = await new_identity_secret(services.pool, shop.id)
+    session = await visit(services, shop)
+    await rows(services, "delete from conversations where id = %s", session.conversation.id)
+    with pytest.raises(NotFound):
+        await services.access.identify(session, signed(secret, "7"))
+    assert await rows(services, "select count(*) from visitors") == [(0,)]

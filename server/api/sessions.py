@@ -25,7 +25,11 @@ async def create(request: Request, services: Services) -> Response:
     client = await services.access.client_by_public_key(given.key)
     check_origin(client, request.headers.get("origin"))
     await services.limiter.check(*limits_of(client, visitor=None, address=peer(request)))
+    # Before the session begins: one that is asked for in somebody's name is theirs or is not made.
+    vouched = await services.access.vouched(client, given.identity) if given.identity is not None else None
     session = await services.access.new_session(client, channel="widget", locale=given.locale)
+    if vouched is not None:
+        session = await services.access.bind(session, vouched)
     conversation = session.conversation
     created = SessionCreated(
         session_id=conversation.session_id,
@@ -81,7 +85,9 @@ ENDPOINTS = (
         SessionCreated,
         takes=SessionCreate,
         status=201,
-        about="For a public key, from one of its client's allowed origins. The token is shown here only.",
+        about="For a public key, from one of its client's allowed origins. The token is shown here only. With an "
+        "`identity`, a JWT signed by HS256 with the client's identity secret (`sub`, `exp`, and `email`, `name`), the "
+        "visitor is verified until it expires, for at most 24 hours; one that is not accepted is a 422.",
         credentials=("public key",),
         refuses=(400, 401, 403, 413, 422, 429, 503),
     ),

@@ -7,9 +7,11 @@ import click
 
 from server import ids
 from server.access import normal_origin
-from server.cli.shared import Group, data_dir_option, json_option, print_json, with_connection
-from server.errors import Invalid, NotFound
+from server.cli.shared import Group, data_dir_option, json_option, print_json, secret_keys, with_connection
+from server.errors import Conflict, Invalid, NotFound
+from server.net import identity
 from server.net.signing import Keyring
+from server.net.vault import IDENTITY_SECRET, Vault
 from server.repositories import clients
 from server.repositories.clients import Client
 from server.repositories.pool import Conn
@@ -127,6 +129,35 @@ def suspend(client_id: int, undo: bool, data_dir: Path) -> None:
 
     _found(with_connection(data_dir, work), client_id)
     click.echo(f"client {client_id} is {status}")
+
+
+@client.command("identity-secret")
+@click.argument("client_id", type=int)
+@click.option("--rotate", is_flag=True, help="Make another; whoever the old one vouched for is unverified at once.")
+@data_dir_option
+@json_option
+def identity_secret(*, client_id: int, rotate: bool, data_dir: Path, as_json: bool) -> None:
+    """Make the secret with which the client's backend vouches for visitors.
+
+    The backend signs a JWT with it (HS256; `sub` is its own name for the person, `exp` the expiry, `email` and `name`
+    may be given), and the page hands it to the widget. The secret is printed now and never again.
+    """
+    vault = Vault(secret_keys(data_dir))
+    secret = identity.new_secret()
+    sealed = vault.seal(secret, client_id=client_id, field=IDENTITY_SECRET)
+
+    async def work(conn: Conn, _keyring: Keyring) -> None:
+        _found(await clients.find(conn, client_id=client_id) is not None, client_id)
+        if not await clients.set_identity_secret(conn, client_id=client_id, identity_secret=sealed, replace=rotate):
+            raise Conflict(
+                f"client {client_id} has an identity secret, which was shown once; --rotate makes another and ends it"
+            )
+
+    with_connection(data_dir, work)
+    if as_json:
+        print_json({"id": client_id, "identity_secret": secret})
+        return
+    click.echo(f"identity secret   {secret}   (shown once: keep it)")
 
 
 def embed(row: Client) -> str:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
+import msgspec
 import uvicorn
 from uvicorn.supervisors import Multiprocess
 
@@ -19,6 +20,7 @@ from server.cli.shared import data_dir_option, secret_keys
 from server.embedded import demo
 from server.errors import SettingsError, Unavailable
 from server.net.signing import Keyring
+from server.net.vault import Vault
 from server.protocol.limits import FRAME_BYTES
 from server.repositories import migrations
 from server.repositories.pool import open_pool, reading
@@ -50,9 +52,10 @@ def dev(port: int, host: str, instances: int, data_dir: Path) -> None:
     load(os.environ, **given, database_url="postgresql://", redis_url="redis://")
     with embedded.services(data_dir) as services:
         settings = load(os.environ, **given, database_url=services.database_url, redis_url=services.redis_url)
+        settings = _at_home(settings, host)
         log.configure(settings.log_level, settings.log_format)
         upgrade(settings.database_url)
-        asyncio.run(_seed(settings, ports))
+        asyncio.run(_seed(settings, ports, _local_url(host, port)))
         with ExitStack() as stack:
             for each in ports[1:]:
                 stack.enter_context(_process(settings, host, each))
@@ -135,14 +138,30 @@ def _instance(settings: Settings, host: str, port: int) -> None:
     _serve_here(settings, host, port, ready=lambda: None)
 
 
-async def _seed(settings: Settings, ports: range) -> None:
+async def _seed(settings: Settings, ports: range, base_url: str) -> None:
     origins = [f"http://{name}:{port}" for port in ports for name in ("localhost", "127.0.0.1")]
     pool = await open_pool(settings.database_url, max_size=1, application_name="frontdesk dev")
     try:
         async with reading(pool) as conn:
-            await demo.seed(conn, Keyring(settings.secret_keys), origins=origins)
+            keyring, vault = Keyring(settings.secret_keys), Vault(settings.secret_keys)
+            await demo.seed(conn, keyring, vault, origins=origins, base_url=base_url)
     finally:
         await pool.close()
+
+
+def _at_home(settings: Settings, host: str) -> Settings:
+    """The demo shops' webhook and data are this server's own: loopback is allowed, and callbacks come back here."""
+    return msgspec.structs.replace(
+        settings,
+        public_url=settings.public_url or _local_url(host, settings.port),
+        allow_private_egress=(*settings.allow_private_egress, "127.0.0.0/8", "::1/128"),
+    )
+
+
+def _local_url(host: str, port: int) -> str:
+    """Where this machine reaches itself: a host that stands for every address is none to call."""
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
 def _say_where(ports: range) -> None:

@@ -24,10 +24,11 @@ class ErrorBody(Wire, frozen=True):
 
 
 class SessionCreate(Wire, frozen=True):
-    """`key` is the public key `pk_...`."""
+    """`key` is the public key `pk_...`; `identity` is a JWT with which the client's backend vouches for the visitor."""
 
     key: Key
     locale: Locale | None = None
+    identity: Annotated[str, msgspec.Meta(max_length=8192)] | None = None
 
 
 class SessionCreated(Wire, frozen=True):
@@ -48,6 +49,13 @@ class ChatRequest(Wire, frozen=True):
     user_identifier: Annotated[str, msgspec.Meta(min_length=1, max_length=320)] | None = None
     locale: Locale | None = None
     metadata: Annotated[dict[str, Any], msgspec.Meta(max_length=50)] | None = None
+
+
+class Confirmation(Wire, frozen=True):
+    """A yes or no to the call of a tool that asks first; `call_id` is that of its `tool.confirm_request`."""
+
+    call_id: Id
+    approved: bool
 
 
 class ToolCallSummary(Wire, frozen=True):

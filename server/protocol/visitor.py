@@ -235,10 +235,13 @@ class ToolProgress(Frame, frozen=True, tag="tool.progress"):
 
 
 class ToolConfirmRequest(Frame, frozen=True, tag="tool.confirm_request"):
+    """`text` is what the visitor would approve: "Day: tomorrow, Party: 2". Hostile, as any text of a model."""
+
     turn_id: str
     call_id: str
     label: str
     expires_at: datetime
+    text: str | None = None
 
 
 class Typing(Frame, frozen=True, tag="typing"):

@@ -173,7 +173,7 @@ class Visitor:
             case TypingSet():
                 pass  # Only operators see a visitor type, and none is listening on this channel.
             case ToolConfirm():
-                raise NotFound("no tool is waiting for this confirmation", code="unknown_call", field="call_id")
+                await self._services.commands.confirm(session, call_id=frame.call_id, approved=frame.approved)
             case HandoffRequest():
                 raise RequestError("nobody can take over right now", code="handoff_unavailable")
             case Hello():
@@ -221,9 +221,8 @@ class Visitor:
         self.session = session
         self._welcome(session, recovery, pending)
         if frame.identity is not None:
-            self._refuse(
-                Error(code="identity_unavailable", message="identities are not verified here", temporary=False)
-            )
+            # After the welcome: whoever is not vouched for can chat all the same.
+            self.session = await services.access.identify(session, frame.identity)
 
     async def _speak(self, session: Session, locale: str) -> Session:
         """The visitor changed the language."""

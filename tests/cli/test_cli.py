@@ -8,40 +8,21 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from server import __version__
 from server.cli import main
 from server.net.signing import Keyring
+from tests.cli.conftest import Run, refusal
 from tests.support import SECRET_KEYS
 
-Run = Callable[..., Result]
 # Seconds a command may take on a busy machine; none takes more than three.
 PATIENCE_S = 30
-
-
-@pytest.fixture
-def environment() -> dict[str, str | None]:
-    """What takes this machine's own settings away from a command."""
-    ours = re.compile("DATABASE_URL|REDIS_URL|PORT|FRONTDESK_|LLM_|OPENAI_|ANTHROPIC_|OLLAMA_|LOG_")
-    return {name: None for name in os.environ if ours.match(name)}
-
-
-@pytest.fixture
-def run(environment: dict[str, str | None], database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a command on this test's database, in a directory of its own."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str, **more: str | None) -> Result:
-        variables = {**environment, "DATABASE_URL": database_url, "FRONTDESK_SECRET_KEYS": SECRET_KEYS[0], **more}
-        return CliRunner().invoke(main, arguments, env=variables, prog_name="frontdesk")
-
-    return run
 
 
 def spawn(environment: dict[str, str | None], *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -57,17 +38,6 @@ def spawn(environment: dict[str, str | None], *arguments: str, cwd: Path) -> sub
         timeout=PATIENCE_S,
         check=False,
     )
-
-
-def refusal(result: Result | subprocess.CompletedProcess[str]) -> str:
-    """The one line that a failed command says on standard error."""
-    code = result.exit_code if isinstance(result, Result) else result.returncode
-    out = result.stdout
-    assert (code, out) == (1, ""), (out, result.stderr)
-    assert result.stderr.count("\n") == 1, result.stderr
-    line = result.stderr.rstrip("\n")
-    assert line.startswith("Error: ")
-    return line.removeprefix("Error: ")
 
 
 def test_version_and_help(run: Run) -> None:

@@ -534,10 +534,11 @@ async def test_the_longest_messages_are_taken(desk: Desk) -> None:
 
 
 async def test_an_identity_is_not_taken_for_verified(world: World) -> None:
-    """Until identities are verified here, one that is given is said to be unused, and the visitor chats on."""
+    """Where the client has no identity secret, one that is given is said to be unused, and the visitor chats on."""
     before = await world.desk.fingerprint()
     async with world.desk.visit(world.shop, proof=world.mine.proof, identity="e30.e30.x") as (tab, _):
-        assert (await tab.next(Error)).code == "identity_unavailable"
+        error = await tab.next(Error)
+        assert (error.code, error.field, error.temporary) == ("identity_off", "identity", False)
         await tab.settle()
     assert await world.desk.fingerprint() == before
 

@@ -293,12 +293,14 @@ export interface ToolProgress {
   text: string;
 }
 
+/** `text` is what the visitor would approve: "Day: tomorrow, Party: 2". Hostile, as any text of a model. */
 export interface ToolConfirmRequest {
   type: "tool.confirm_request";
   turn_id: string;
   call_id: string;
   label: string;
   expires_at: string;
+  text?: string | null;
 }
 
 export interface Typing {
@@ -465,10 +467,11 @@ export interface ErrorBody {
   error: ErrorDetail;
 }
 
-/** `key` is the public key `pk_...`. */
+/** `key` is the public key `pk_...`; `identity` is a JWT with which the client's backend vouches for the visitor. */
 export interface SessionCreate {
   key: string;
   locale?: string | null;
+  identity?: string | null;
 }
 
 /** The token is shown here only, and proves the session is the caller's own. */

@@ -205,13 +205,13 @@ export function receive(old: State, f: ToVisitor, now: number): State {
       regen(s, f.turn_id, f.gen);
       break;
     case "tool.started":
-      setTool(s, f, { label: f.label });
+      setTool(s, f, { label: f.label, state: "running" });
       break;
     case "tool.progress":
       setTool(s, f, { text: f.text });
       break;
     case "tool.confirm_request":
-      setTool(s, f, { label: f.label, state: "confirm", expires: Date.parse(f.expires_at) });
+      setTool(s, f, { label: f.label, state: "confirm", text: f.text, expires: Date.parse(f.expires_at) });
       break;
     case "tool.finished":
       setTool(s, f, { state: f.ok ? "done" : "failed", text: f.summary });
