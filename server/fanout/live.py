@@ -16,7 +16,16 @@ logger = log.get("fanout")
 LIFETIME_S = 600
 
 
-class LiveText(msgspec.Struct, gc=False):
+class LiveTool(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A tool step as visitors see it; `state` is running, done, failed or confirm."""
+
+    call_id: str
+    label: str
+    state: str
+    text: str | None = None
+
+
+class LiveText(msgspec.Struct, gc=False, omit_defaults=True):
     """A running answer: everything up to delta `n` of `gen`, and what stopping it would be accounted as."""
 
     turn_id: str
@@ -27,6 +36,7 @@ class LiveText(msgspec.Struct, gc=False):
     provider: str
     model: str
     tokens_input: int
+    tools: list[LiveTool] = []
 
 
 _encoder = msgspec.json.Encoder()
