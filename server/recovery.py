@@ -8,7 +8,7 @@ import msgspec
 from server.errors import NotFound
 from server.fanout.live import LiveTexts
 from server.journal import Journal
-from server.protocol.parts import LiveAnswer, Message, Owner, Rating, Role, TokenUsage
+from server.protocol.parts import LiveAnswer, Message, Owner, Rating, Role, TokenUsage, ToolState
 from server.protocol.visitor import TURN_ENDS, Snapshot
 from server.repositories import conversations, messages, turns
 from server.repositories.conversations import Conversation
@@ -76,7 +76,14 @@ class Recoverer:
         said = await self._live.get(turn.public_id)
         if said is None or said.gen != turn.gen:
             return LiveAnswer(turn_id=turn.public_id, message_id=turn.answer_id, gen=turn.gen, n=0, text="")
-        return LiveAnswer(turn_id=turn.public_id, message_id=turn.answer_id, gen=said.gen, n=said.n, text=said.text)
+        return LiveAnswer(
+            turn_id=turn.public_id,
+            message_id=turn.answer_id,
+            gen=said.gen,
+            n=said.n,
+            text=said.text,
+            tools=msgspec.convert(said.tools, list[ToolState], from_attributes=True),
+        )
 
     async def head(self, conversation: Conversation) -> int:
         """The newest seq, from Postgres."""

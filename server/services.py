@@ -17,20 +17,33 @@ from server.cache.rate_limit import RateLimiter
 from server.errors import Unavailable
 from server.fanout.hub import Hub
 from server.fanout.live import LiveTexts
+from server.fanout.signals import Signals
 from server.journal import Journal
 from server.llm import tokens
 from server.llm.registry import Registry, build_registry
+from server.net.egress import Egress
 from server.net.signing import Keyring
+from server.net.vault import Vault
 from server.recovery import Recoverer
 from server.repositories.pool import Pool, open_pool
 from server.settings import Settings
+from server.tools.callbacks import Callbacks
+from server.tools.catalogue import Catalogue
+from server.tools.database import Databases
+from server.tools.live import LiveData
+from server.tools.n8n import N8n
+from server.tools.runner import Runner
 from server.turns.accounting import Accounting
+from server.turns.approval import Approvals
+from server.turns.calls import Calls
 from server.turns.commands import Commands
 from server.turns.context import ContextBuilder
+from server.turns.ending import Ending
 from server.turns.engine import Engine
 from server.turns.intake import Intake
 from server.turns.summary import Summariser
 from server.turns.supervisor import Supervisor
+from server.turns.writing import Writer
 
 logger = log.get("services")
 
@@ -50,7 +63,11 @@ class Services(msgspec.Struct, frozen=True):
     pool: Pool
     redis: Redis
     hub: Hub
+    signals: Signals
     keyring: Keyring
+    vault: Vault
+    egress: Egress
+    callbacks: Callbacks
     access: Access
     limiter: RateLimiter
     journal: Journal
@@ -97,7 +114,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         registry = await build_registry(settings.llm)
         stack.push_async_callback(registry.close)
         tokens.preload([registry.default_model])
-        services = _wire(settings, instance, pool, redis, registry)
+        egress = Egress(settings.allow_private_egress)
+        stack.push_async_callback(egress.close)
+        databases = Databases(egress)
+        stack.push_async_callback(databases.close)
+        services = _wire(settings, instance, pool, redis, registry, egress=egress, databases=databases)
         await services.hub.start()
         stack.push_async_callback(services.hub.stop)
         await services.supervisor.start()
@@ -117,22 +138,39 @@ def _settle_heap() -> None:
         gc.freeze()
 
 
-def _wire(settings: Settings, instance: str, pool: Pool, redis: Redis, registry: Registry) -> Services:
+def _wire(
+    settings: Settings,
+    instance: str,
+    pool: Pool,
+    redis: Redis,
+    registry: Registry,
+    *,
+    egress: Egress,
+    databases: Databases,
+) -> Services:
     hub = Hub(redis, instance)
+    signals = Signals(hub)
     live = LiveTexts(redis, hub.bus)
     journal = Journal(pool, hub)
+    writer = Writer(journal)
     keyring = Keyring(settings.secret_keys)
+    vault = Vault(settings.secret_keys)
     limiter = RateLimiter(redis)
     cache = ContextCache(redis)
     accounting = Accounting(pool)
+    callbacks = Callbacks(pool, signals, hub, vault, keyring, public_url=settings.public_url)
+    runner = Runner(
+        webhooks=N8n(egress, vault, callbacks), live_data=LiveData(egress, vault, redis, limiter, databases)
+    )
     engine = Engine(
-        journal=journal,
+        pool=pool,
         hub=hub,
         live=live,
         registry=registry,
         context=ContextBuilder(pool, cache),
-        cache=cache,
-        accounting=accounting,
+        catalogue=Catalogue(pool),
+        calls=Calls(pool=pool, writer=writer, runner=runner, approvals=Approvals(pool, signals)),
+        ending=Ending(journal=journal, writer=writer, live=live, cache=cache, accounting=accounting),
         summariser=Summariser(pool, registry, accounting),
     )
     supervisor = Supervisor(pool=pool, journal=journal, hub=hub, engine=engine, owner=instance)
@@ -142,13 +180,19 @@ def _wire(settings: Settings, instance: str, pool: Pool, redis: Redis, registry:
         pool=pool,
         redis=redis,
         hub=hub,
+        signals=signals,
         keyring=keyring,
-        access=Access(pool, keyring),
+        vault=vault,
+        egress=egress,
+        callbacks=callbacks,
+        access=Access(pool, keyring, vault),
         limiter=limiter,
         journal=journal,
         recoverer=Recoverer(pool, journal, live),
         registry=registry,
         supervisor=supervisor,
-        intake=Intake(journal=journal, limiter=limiter, supervisor=supervisor),
-        commands=Commands(journal=journal, live=live, supervisor=supervisor, accounting=accounting),
+        intake=Intake(journal=journal, limiter=limiter, supervisor=supervisor, signals=signals),
+        commands=Commands(
+            pool=pool, journal=journal, live=live, signals=signals, supervisor=supervisor, accounting=accounting
+        ),
     )

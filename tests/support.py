@@ -49,7 +49,14 @@ async def model() -> AsyncIterator[WireServer]:
 def settings(database_url: str, redis_url: str, model: WireServer) -> Settings:
     """Of an instance on this test's services that asks `model`."""
     llm = LlmSettings(provider="openai", model=MODEL, openai_api_key="sk-test", openai_base_url=model.url)
-    return Settings(database_url=database_url, redis_url=redis_url, secret_keys=SECRET_KEYS, llm=llm)
+    return Settings(
+        database_url=database_url,
+        redis_url=redis_url,
+        secret_keys=SECRET_KEYS,
+        # Where the tests' webhooks listen.
+        allow_private_egress=("127.0.0.1/32",),
+        llm=llm,
+    )
 
 
 @pytest.fixture

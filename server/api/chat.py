@@ -16,10 +16,10 @@ from server.api.responses import bearer, body, json
 from server.api.sessions import peer
 from server.errors import Invalid, Unauthorized, Unavailable
 from server.protocol import codec
-from server.protocol.http import ChatFailure, ChatReply, ChatRequest
+from server.protocol.http import ChatFailure, ChatReply, ChatRequest, ToolCallSummary
 from server.protocol.parts import Owner, TokenUsage
 from server.protocol.visitor import TURN_ENDS, Ack
-from server.repositories import conversations, messages, turns
+from server.repositories import conversations, messages, tool_executions, turns
 from server.repositories.conversations import Conversation
 from server.repositories.pool import reading
 from server.repositories.turns import Turn as TurnRow
@@ -150,6 +150,9 @@ async def _reply(
             if turn is not None
             else None
         )
+        calls = (
+            await tool_executions.list_for_turn(conn, client_id=client_id, turn_id=turn.id) if turn is not None else []
+        )
     failed = None
     reply = answer.content if answer else None
     if turn is not None and turn.status == "failed":
@@ -163,7 +166,12 @@ async def _reply(
         message_id=answer.public_id if answer else accepted.message_id,
         reply=reply,
         citations=[],
-        tool_calls=[],
+        # What was refused before it went out is between the model and us.
+        tool_calls=[
+            ToolCallSummary(name=call.tool_name, ok=call.success is True, ms=call.execution_time_ms or 0)
+            for call in calls
+            if call.attempt
+        ],
         usage=TokenUsage(input_tokens=answer.tokens_input, output_tokens=answer.tokens_output)
         if answer
         else TokenUsage(input_tokens=0, output_tokens=0),

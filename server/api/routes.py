@@ -3,12 +3,20 @@
 from starlette.routing import BaseRoute
 
 from server import __version__
-from server.api import chat, config, health, sessions
+from server.api import callbacks, chat, config, confirmations, health, sessions
 from server.api.assets import Widget, demo_routes, docs_routes
 from server.api.openapi import Documents
 from server.assets import static_path
+from server.embedded import demo_tools
 
-ENDPOINTS = (*chat.ENDPOINTS, *sessions.ENDPOINTS, *config.ENDPOINTS, *health.ENDPOINTS)
+ENDPOINTS = (
+    *chat.ENDPOINTS,
+    *sessions.ENDPOINTS,
+    *confirmations.ENDPOINTS,
+    *config.ENDPOINTS,
+    *callbacks.ENDPOINTS,
+    *health.ENDPOINTS,
+)
 
 
 def routes(*, demo: bool) -> list[BaseRoute]:
@@ -18,5 +26,5 @@ def routes(*, demo: bool) -> list[BaseRoute]:
         *(endpoint.route() for endpoint in (*ENDPOINTS, *documents.endpoints())),
         *docs_routes(),
         *Widget(static_path()).routes(),
-        *(demo_routes() if demo else []),
+        *((*demo_tools.routes(), *demo_routes()) if demo else ()),
     ]

@@ -116,6 +116,8 @@ def _body(request: ModelRequest) -> dict[str, Any]:
             {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
             for tool in request.tools
         ]
+        if request.tool_choice == "none":
+            body["tool_choice"] = {"type": "none"}
     if _CAN_SKIP_THINKING.match(request.model):
         body["thinking"] = {"type": "disabled"}
     return body

@@ -14,8 +14,9 @@ from typing import Final
 
 import msgspec
 
-from server.llm.demo_script import PHRASES, answer, language_of
-from server.llm.demo_tools import choose_call, missing, pull_arguments, word_result
+from server.llm.demo_results import found_nothing, word_result
+from server.llm.demo_script import PHRASES, Fact, answer, dress, facts_of, find, language_of
+from server.llm.demo_tools import Meant, choose_calls, missing, pull_arguments
 from server.llm.provider import (
     ChatMessage,
     Finished,
@@ -73,10 +74,10 @@ class DemoProvider:
 
 def reply(request: ModelRequest) -> list[ModelEvent]:
     """The whole answer as events, one token each. Pure."""
-    call = _tool_call(request)
-    if call is not None:
-        written = "".join(f"{piece.name or ''}{piece.arguments}" for piece in call)
-        return [*call, _usage(request, count_text(MODEL, written)), Finished("tool_calls")]
+    calls = _tool_calls(request)
+    if calls:
+        written = "".join(f"{piece.name or ''}{piece.arguments}" for piece in calls)
+        return [*calls, _usage(request, count_text(MODEL, written)), Finished("tool_calls")]
     text = _words(request)
     pieces = _PIECE.findall(text)
     cut = len(pieces) > request.max_output_tokens
@@ -103,12 +104,27 @@ def _words(request: ModelRequest) -> str:
     language = language_of(question)
     results = _results(messages)
     if results:
-        return "\n\n".join(word_result(message.text, language) for message in results)
-    tool = choose_call(question, request.tools)
-    if tool is not None:  # meant, but not all of what it requires was said
-        fields = missing(pull_arguments(question, tool.parameters), tool.parameters)
-        return PHRASES[language]["need"].format(fields=", ".join(f"**{field}**" for field in fields))
+        return _told(results, question, _facts(messages))
+    meant = _meant(request)
+    if meant:  # but not all of what it requires was said
+        fields = [field for each in meant for field in _unsaid(each)]
+        return PHRASES[language]["need"].format(fields=", ".join(f"**{field}**" for field in dict.fromkeys(fields)))
     return answer(messages)
+
+
+def _told(results: Sequence[ChatMessage], question: str, facts: Sequence[Fact]) -> str:
+    """What the tools said; and what the business says itself, where the only one found nothing."""
+    language = language_of(question)
+    contact = " ".join(dress(fact.text) for fact in find("phone number", facts)[:1])
+    told = [word_result(message.text, language, contact=contact) for message in results]
+    known = find(question, facts) if len(results) == 1 and found_nothing(results[0].text) else []
+    if known:
+        told.append("\n".join((PHRASES[language]["many"], "", *(f"- {dress(fact.text)}" for fact in known))))
+    return "\n\n".join(told)
+
+
+def _facts(messages: Sequence[ChatMessage]) -> list[Fact]:
+    return facts_of("\n".join(message.text for message in messages if message.role == "system"))
 
 
 def _results(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
@@ -121,19 +137,43 @@ def _results(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     return results
 
 
-def _tool_call(request: ModelRequest) -> list[ToolCallDelta] | None:
-    if not request.tools or not request.messages or request.messages[-1].role != "user":
-        return None
-    question = _last_question(request.messages)
-    tool = choose_call(question, request.tools)
-    if tool is None:
-        return None
-    arguments = pull_arguments(question, tool.parameters)
-    if missing(arguments, tool.parameters):
-        return None
-    # The same transcript gives the same id, and a later call of the turn another one.
+def _meant(request: ModelRequest) -> list[Meant]:
+    """The tools that the visitor's last words mean; an answer to our own question counts with what was asked before."""
+    if not request.tools or request.tool_choice == "none":
+        return []
+    said = [message for message in request.messages if message.role != "system"]
+    if not said or said[-1].role != "user":
+        return []
+    facts = _facts(request.messages)
+    question = said[-1].text
+    meant = choose_calls(question, request.tools, facts)
+    if not meant and len(said) > 2 and _asked_for_more(said[-2]):
+        meant = choose_calls(f"{said[-3].text} {question}", request.tools, facts)
+        meant = [Meant(each.tool, f"{said[-3].text} {question}") for each in meant]
+    return meant
+
+
+def _asked_for_more(message: ChatMessage) -> bool:
+    """Whether it is our own question for what a tool requires."""
+    openings = (words["need"].partition("{")[0] for words in PHRASES.values())
+    return message.role == "assistant" and message.text.startswith(tuple(openings))
+
+
+def _unsaid(meant: Meant) -> list[str]:
+    return missing(pull_arguments(meant.words, meant.tool.parameters), meant.tool.parameters)
+
+
+def _tool_calls(request: ModelRequest) -> list[ToolCallDelta]:
+    """The calls in pieces; none when a tool requires what was not said: then that is asked for."""
+    meant = _meant(request)
+    if any(_unsaid(each) for each in meant):
+        return []
+    # The same transcript gives the same ids, and a later call of the turn another one.
     seed = "\0".join(f"{m.role}:{m.text}" for m in request.messages)
-    call_id = f"call_demo_{hashlib.sha256(seed.encode()).hexdigest()[:16]}"
-    written = msgspec.json.encode(arguments).decode()
-    pieces = [written[i : i + 12] for i in range(0, len(written), 12)]
-    return [ToolCallDelta(0, call_id, tool.name, ""), *(ToolCallDelta(0, None, None, piece) for piece in pieces)]
+    pieces: list[ToolCallDelta] = []
+    for index, each in enumerate(meant):
+        digest = hashlib.sha256(f"{index}\0{seed}".encode()).hexdigest()
+        written = msgspec.json.encode(pull_arguments(each.words, each.tool.parameters)).decode()
+        pieces.append(ToolCallDelta(index, f"call_demo_{digest[:16]}", each.tool.name, ""))
+        pieces += (ToolCallDelta(index, None, None, written[i : i + 12]) for i in range(0, len(written), 12))
+    return pieces

@@ -25,14 +25,31 @@ class Topic(msgspec.Struct, frozen=True):
     words: str
 
 
+class Way(msgspec.Struct, frozen=True):
+    """A way of asking for a tool: `says` a pattern of the question, `means` words of the tool's name, the best first.
+
+    `of`: an `item` may be asked for, known or not; a `listed` item must stand in the facts with its price.
+    """
+
+    says: str
+    means: str
+    of: Literal["anything", "item", "listed"] = "anything"
+
+
 class _Phrases(msgspec.Struct, frozen=True):
     stop_words: str
+    numbers: dict[str, int]
+    ways: list[Way]
     topics: dict[str, Topic]
+    statuses: dict[str, dict[Language, str]]
     phrases: dict[Language, dict[str, str]]
 
 
 _LOADED: Final = msgspec.toml.decode((Path(__file__).parent / "demo_phrases.toml").read_bytes(), type=_Phrases)
 PHRASES: Final = _LOADED.phrases
+NUMBERS: Final = _LOADED.numbers
+WAYS: Final = _LOADED.ways
+STATUSES: Final = _LOADED.statuses
 _STOP: Final = frozenset(_LOADED.stop_words.split())
 _WORD: Final = re.compile(r"[$€£₪]|[^\W_]+(?:['’][^\W_]+)*")  # noqa: RUF001  the typographic apostrophe is meant
 
@@ -56,7 +73,8 @@ _TOPIC_WORDS: Final = {name: frozenset(stems(topic.words)) for name, topic in _L
 _INSTRUCTION: Final = re.compile(
     r"^(?:you(?:'re| are| must| should| can| answer| speak| may| help| never)\b|your (?:task|job|role|tone|answers?)\b"
     r"|answer|never|always|do not|don't|be (?:brief|kind|friendly|polite|short|concise|warm)|if (?:you|asked|the)\b"
-    r"|keep|use|reply|respond|write|speak|refuse|only|when (?:you|asked|a visitor)|ask|offer|suggest|say|stay"
+    r"|keep|use|reply|respond|write|speak|refuse|only|when (?:you|asked|a visitor|a result)|ask|offer|suggest|say|stay"
+    r"|if a tool|a tool's|text in (?:it|the conversation)|several at once"
     r"|אתה|אתם|ענה|ענו|אל )",
     re.IGNORECASE,
 )
@@ -177,6 +195,11 @@ def find(question: str, facts: Sequence[Fact]) -> list[Fact]:
     if best < 1.5:  # a word that half of the facts share says nothing
         return []
     return [fact for fact, score in zip(facts, scores, strict=True) if score >= 0.6 * best][:8]
+
+
+def is_priced(fact: Fact) -> bool:
+    """Whether it is a line of a price list."""
+    return _PRICED.match(fact.text.rstrip(".")) is not None
 
 
 def dress(text: str) -> str:

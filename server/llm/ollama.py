@@ -140,7 +140,8 @@ def _body(request: ModelRequest) -> dict[str, Any]:
         "stream": True,
         "options": options,
     }
-    if request.tools:
+    # Ollama knows no choice; a transcript with calls needs no list of tools there.
+    if request.tools and request.tool_choice == "auto":
         body["tools"] = [
             {
                 "type": "function",

@@ -141,6 +141,8 @@ class OpenAIProvider:
                 }
                 for tool in request.tools
             ]
+            if request.tool_choice == "none":
+                body["tool_choice"] = "none"
         for name in _OPTIONAL:
             if (request.model, name) in self._refused:
                 body.pop(name, None)

@@ -47,6 +47,8 @@ class ModelRequest(msgspec.Struct, frozen=True):
     max_output_tokens: int
     temperature: float | None = None
     tools: tuple[ToolSpec, ...] = ()
+    # "none": the tools stand there because the transcript has calls of them, and no more may be made.
+    tool_choice: Literal["auto", "none"] = "auto"
     # The turn's remaining time: retries and the stream together end within it.
     deadline_s: float = 120.0
 

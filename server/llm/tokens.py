@@ -13,7 +13,7 @@ import base64
 import hashlib
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -157,11 +157,16 @@ def count_request(model: str, messages: Sequence[ChatMessage], tools: Sequence[T
         total += _PER_MESSAGE + 1 + count_text(model, message.text)  # 1 for the role
         for call in message.tool_calls:
             total += _PER_TOOL_CALL + count_text(model, call.name) + count_text(model, call.arguments)
-    if tools:
-        total += _PER_TOOL_LIST
+    return total + count_tools(model, tools)
+
+
+def count_tools(model: str, tools: Sequence[ToolSpec], *, count: Callable[[str, str], int] | None = None) -> int:
+    """What offering these tools adds to a request. `count` may remember: the same tools come with every turn."""
+    count = count or count_text
+    total = _PER_TOOL_LIST if tools else 0
     for tool in tools:
         schema = msgspec.json.encode(tool.parameters).decode()
-        total += _PER_TOOL + count_text(model, f"{tool.name}:{tool.description}") + count_text(model, schema)
+        total += _PER_TOOL + count(model, f"{tool.name}:{tool.description}") + count(model, schema)
     return total
 
 

@@ -30,6 +30,11 @@ class Bill(msgspec.Struct, frozen=True):
         """For a call that reached no model."""
         return cls(Usage(input=0, output=0), Decimal(0))
 
+    def __add__(self, other: "Bill") -> "Bill":
+        mine, theirs = self.usage, other.usage
+        tokens = Usage(mine.input + theirs.input, mine.output + theirs.output, mine.cached_input + theirs.cached_input)
+        return Bill(tokens, self.cost + other.cost)
+
 
 class Accounting:
     """Turns tokens into money with the prices in Postgres."""

@@ -1,4 +1,4 @@
-"""What a visitor may do to an answer: stop it, rate it."""
+"""What a visitor may do to an answer: stop it, say yes or no to its tools, rate it."""
 
 from datetime import UTC, datetime
 
@@ -6,10 +6,12 @@ from server import metrics
 from server.access import Session
 from server.errors import NotFound
 from server.fanout.live import LiveText, LiveTexts
+from server.fanout.signals import Signals
 from server.journal import Entry, Journal
 from server.protocol.parts import Message, Rating, TokenUsage
 from server.protocol.visitor import FeedbackRecorded, TurnStopped
-from server.repositories import messages, turns, usage
+from server.repositories import messages, tool_executions, turns, usage
+from server.repositories.pool import Pool, reading
 from server.repositories.turns import Turn as TurnRow
 from server.turns.accounting import Accounting, Bill
 from server.turns.supervisor import Supervisor
@@ -18,7 +20,18 @@ from server.turns.supervisor import Supervisor
 class Commands:
     """Commands of a proven session."""
 
-    def __init__(self, *, journal: Journal, live: LiveTexts, supervisor: Supervisor, accounting: Accounting) -> None:
+    def __init__(
+        self,
+        *,
+        pool: Pool,
+        journal: Journal,
+        live: LiveTexts,
+        signals: Signals,
+        supervisor: Supervisor,
+        accounting: Accounting,
+    ) -> None:
+        self._pool = pool
+        self._signals = signals
         self._journal = journal
         self._live = live
         self._supervisor = supervisor
@@ -35,6 +48,9 @@ class Commands:
             if row is None:
                 return False
             said = live if live is not None and live.gen == row.gen - 1 and live.text.strip() else None
+            await tool_executions.abandon(
+                entry.conn, client_id=client_id, turn_id=row.id, error="stopped by the visitor"
+            )
             message = await _keep(entry, row, said, bill) if said is not None else None
             entry.append(
                 TurnStopped(seq=entry.next_seq, turn_id=turn_id, message=message),
@@ -47,6 +63,24 @@ class Commands:
         self._supervisor.fence(turn_id, row.gen)
         self._supervisor.next(client_id=client_id, conversation_id=conversation_id)
         return True
+
+    async def confirm(self, session: Session, *, call_id: str, approved: bool) -> None:
+        """The visitor's yes or no to a tool that asks first.
+
+        Raises NotFound when nothing of this conversation waits for it, or no longer.
+        """
+        async with reading(self._pool) as conn:
+            answered = await tool_executions.answer(
+                conn,
+                client_id=session.client.id,
+                conversation_id=session.conversation.id,
+                call_id=call_id,
+                approved=approved,
+            )
+        if answered is None:
+            raise NotFound("no tool is waiting for this confirmation", code="unknown_call", field="call_id")
+        # It is committed; whichever instance runs the turn goes on.
+        self._signals.send(call_id)
 
     async def rate(self, session: Session, *, message_id: str, rating: Rating, comment: str | None) -> None:
         """Keeps a visitor's opinion of an answer. Raises NotFound when it is not an answer of this conversation."""

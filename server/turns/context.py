@@ -12,7 +12,7 @@ from server import log
 from server.cache.context import MESSAGES, CachedMessage, ContextCache
 from server.errors import ModelRefused
 from server.llm import tokens
-from server.llm.provider import ChatMessage, ModelRequest
+from server.llm.provider import ChatMessage, ModelRequest, ToolSpec
 from server.protocol.parts import Role
 from server.repositories import messages
 from server.repositories.messages import MessageRow
@@ -48,19 +48,28 @@ class ContextBuilder:
         self._cache = cache
 
     async def build(
-        self, job: Job, *, provider: str, model: str, temperature: float | None, deadline_s: float
+        self,
+        job: Job,
+        *,
+        provider: str,
+        model: str,
+        temperature: float | None,
+        deadline_s: float,
+        tools: tuple[ToolSpec, ...] = (),
     ) -> Prepared:
         """Raises ModelRefused when not even the prompt and the visitor's words fit the model's window."""
         history = await self._history(job)
-        system = prompt.system(job.client, locale=job.conversation.locale, at=job.at)
+        system = prompt.system(job.client, locale=job.conversation.locale, at=job.at, tools=bool(tools))
         if job.conversation.summary:
             system = f"{system}\n\n{prompt.summary(job.conversation.summary)}"
-        kept, counted = fit(model, system, history, job.text, window=tokens.context_window(model, provider=provider))
+        window = tokens.context_window(model, provider=provider)
+        kept, counted = fit(model, system, history, job.text, window=window, tools=tools)
         request = ModelRequest(
             model=model,
             messages=_transcript(system, kept, job.text),
             max_output_tokens=OUTPUT_TOKENS,
             temperature=temperature,
+            tools=tools,
             deadline_s=deadline_s,
         )
         return Prepared(request, counted, [*history, CachedMessage("user", job.text)])
@@ -94,12 +103,18 @@ def _before(rows: Sequence[MessageRow], message_id: int | None) -> list[CachedMe
 
 
 def fit(
-    model: str, system: str, history: list[CachedMessage], text: str, *, window: int
+    model: str,
+    system: str,
+    history: list[CachedMessage],
+    text: str,
+    *,
+    window: int,
+    tools: Sequence[ToolSpec] = (),
 ) -> tuple[list[CachedMessage], int]:
     """The newest part of the history that fits `window` tokens, and the tokens of the request. Raises ModelRefused."""
     room = window - OUTPUT_TOKENS
     factor = tokens.safety_factor(model)
-    frame = tokens.count_request(model, ())
+    frame = tokens.count_request(model, ()) + tokens.count_tools(model, tools, count=_count)
     # 4 tokens wrap each message: see llm/tokens.
     total = frame + _count(model, system) + _count(model, text) + 8
     if total * factor > room:

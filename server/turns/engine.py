@@ -1,39 +1,38 @@
-"""Runs one turn: asks the model, publishes its words as they come, writes the end of it. `turn` decides, this acts."""
+"""Runs one turn: asks the model, publishes its words as they come, does what it wants done, asks again.
+
+`turn` decides, this acts; `calls` runs the tools, `ending` writes the end.
+"""
 
 import asyncio
-from collections.abc import Callable
 
 import msgspec
 
 from server import log, metrics
-from server.cache.context import CachedContext, CachedMessage, ContextCache
 from server.errors import FenceLost, ModelError, Unavailable
-from server.fanout import channels
 from server.fanout.hub import Hub
-from server.fanout.live import LiveText, LiveTexts
-from server.journal import Entry, Journal
-from server.llm.provider import Provider
+from server.fanout.live import LiveTexts
+from server.llm import tokens
+from server.llm.provider import ChatMessage, ModelRequest, Provider
 from server.llm.registry import ModelConfig, Registry
-from server.protocol import codec
-from server.protocol.parts import Message, TokenUsage
-from server.protocol.visitor import MessageCompleted, MessageDelta, TurnFailed
-from server.repositories import messages, turns, usage
-from server.turns import phrases
-from server.turns.accounting import Accounting, Bill
+from server.repositories import turns
+from server.repositories.pool import Pool, reading
+from server.tools.catalogue import Catalogue
+from server.turns.budget import Budget
+from server.turns.calls import Calls, Scene
+from server.turns.clock import Clock
 from server.turns.context import ContextBuilder, Prepared
+from server.turns.ending import Ending
 from server.turns.job import Job
+from server.turns.stage import Stage
+from server.turns.steps import Asked, Decision, replayed, request_hash
 from server.turns.summary import UNCOVERED, Summariser
-from server.turns.turn import Completed, Delta, Failed, Outcome, Turn
+from server.turns.transcript import Transcript
+from server.turns.turn import Spent, Turn
 
 logger = log.get("turns")
 
 # Seconds from claim to the end, retries and tools included (reliability: 120).
 DEADLINE_S = 120.0
-# Seconds between tries to write the end of a turn while Postgres is away; the lease decides when to give up.
-COMMIT_RETRY_S = 0.5
-COMMIT_TRIES = 60
-# Characters of a reason kept on the turn; the log has it whole.
-REASON_CHARACTERS = 500
 
 
 class Engine:
@@ -42,22 +41,24 @@ class Engine:
     def __init__(
         self,
         *,
-        journal: Journal,
+        pool: Pool,
         hub: Hub,
         live: LiveTexts,
         registry: Registry,
         context: ContextBuilder,
-        cache: ContextCache,
-        accounting: Accounting,
+        catalogue: Catalogue,
+        calls: Calls,
+        ending: Ending,
         summariser: Summariser,
     ) -> None:
-        self._journal = journal
+        self._pool = pool
         self._hub = hub
         self._live = live
         self._registry = registry
         self._context = context
-        self._cache = cache
-        self._accounting = accounting
+        self._catalogue = catalogue
+        self._calls = calls
+        self._ending = ending
         self._summariser = summariser
 
     async def run(self, job: Job) -> None:
@@ -66,24 +67,35 @@ class Engine:
         provider, model = self._registry.choose(config)
         logger.debug("turn runs", turn=job.turn.public_id, gen=job.turn.gen, provider=provider.name, model=model)
         turn = Turn()
+        stage = Stage(job, turn, hub=self._hub, live=self._live, provider=provider.name, model=model)
         prepared: Prepared | None = None
         try:
-            async with asyncio.timeout(DEADLINE_S):
+            async with asyncio.timeout(DEADLINE_S) as timeout:
+                toolbox = await self._catalogue.offered(job.client)
                 prepared = await self._context.build(
-                    job, provider=provider.name, model=model, temperature=config.temperature, deadline_s=DEADLINE_S
+                    job,
+                    provider=provider.name,
+                    model=model,
+                    temperature=config.temperature,
+                    deadline_s=DEADLINE_S,
+                    tools=toolbox.specs(),
                 )
-                await self._stream(job, turn, provider, prepared)
+                scene = Scene(job, stage, toolbox, Budget(), Clock(timeout))
+                await self._converse(scene, turn, provider, prepared)
         except TimeoutError:
             turn.out_of_time()
         except ModelError as error:
             turn.failed(error)
         except Unavailable as error:
             turn.broke(f"{error.dependency}: {error.message}")
+        except FenceLost:
+            raise
         except Exception as error:
             # Whatever else broke, the visitor must hear of it; the traceback goes to the log.
             logger.exception("turn broke", turn=job.turn.public_id)
             turn.broke(type(error).__name__)
-        await self._end(job, turn, provider.name, prepared)
+        history = prepared.history if prepared else None
+        await self._ending.write(job, turn, provider=provider.name, model=model if prepared else "", history=history)
 
     def forget(self, job: Job) -> None:
         """Lets go of what is kept here of a turn that this instance does not run any more."""
@@ -94,10 +106,59 @@ class Engine:
         if job.total >= UNCOVERED:
             await self._summariser.cover(job.conversation, _model_config(job))
 
-    async def _stream(self, job: Job, turn: Turn, provider: Provider, prepared: Prepared) -> None:
+    async def _converse(self, scene: Scene, turn: Turn, provider: Provider, prepared: Prepared) -> None:
+        """The model's words and calls, step after step, until it has answered."""
+        window = tokens.context_window(prepared.request.model, provider=provider.name)
+        transcript = Transcript(prepared, window=window)
+        no = await self._replay(scene, turn, transcript) if scene.job.turn.gen > 1 else 1
+        budget, stage = scene.budget, scene.stage
+        while True:
+            may_call = budget.may_call()
+            request = transcript.request(
+                tools=scene.toolbox.specs(budget.withheld()), may_call=may_call, deadline_s=scene.clock.left()
+            )
+            stage.tokens_input = sum(each.tokens_input for each in turn.spent) + transcript.tokens_input
+            turn.asked(transcript.tokens_input, offered=may_call and bool(request.tools))
+            await self._stream(scene, turn, provider, request)
+            if turn.phase != "calling":
+                return
+            if delta := turn.flush(asyncio.get_running_loop().time()):
+                stage.say(delta)
+            spent = turn.spent[-1]
+            budget.steps += 1
+            budget.tokens += spent.usage.input + spent.usage.output if spent.usage else spent.tokens_input
+            asked = Asked(no, Decision(turn.said_last, turn.calls, spent.tokens_input, spent.usage))
+            await self._step(scene, asked, transcript, request_hash(request))
+            no = asked.number(len(turn.calls))
+
+    async def _step(self, scene: Scene, asked: Asked, transcript: Transcript, hashed: bytes) -> None:
+        """Does what the model wants done, and tells it what came of it."""
+        results = await self._calls.run(scene, asked, hashed)
+        decision = asked.decision
+        transcript.add([ChatMessage("assistant", decision.text, tool_calls=decision.calls), *results])
+
+    async def _replay(self, scene: Scene, turn: Turn, transcript: Transcript) -> int:
+        """Goes through what earlier lives of the turn committed: nothing of it is asked or done again that must not
+        be. The number of the next step."""
+        row, no = scene.job.turn, 1
+        async with reading(self._pool) as conn:
+            rows = await turns.steps(conn, client_id=row.client_id, turn_id=row.id)
+        for asked in replayed(rows):
+            decision = asked.decision
+            called = "".join(f"{call.name}{call.arguments}" for call in decision.calls)
+            turn.replayed(decision.text, Spent(decision.tokens_input, decision.text + called, decision.usage))
+            if delta := turn.flush(asyncio.get_running_loop().time()):
+                scene.stage.say(delta)
+            scene.budget.steps += 1
+            scene.budget.tokens += decision.tokens_input
+            await self._step(scene, asked, transcript, b"")
+            no = asked.number(len(decision.calls))
+        return no
+
+    async def _stream(self, scene: Scene, turn: Turn, provider: Provider, request: ModelRequest) -> None:
         """Reads the model's stream to its end. Nothing here waits for anything but the model."""
         loop = asyncio.get_running_loop()
-        publish = self._publisher(job, turn, provider.name, prepared)
+        publish = scene.stage.say
         timer: asyncio.TimerHandle | None = None
 
         def flush() -> None:
@@ -108,7 +169,7 @@ class Engine:
 
         asked_at = loop.time()
         try:
-            async with provider.stream(prepared.request) as stream:
+            async with provider.stream(request) as stream:
                 async for batch in stream:
                     delta = turn.said(batch, loop.time())
                     if delta is not None:
@@ -123,146 +184,6 @@ class Engine:
         finally:
             if timer is not None:
                 timer.cancel()
-
-    def _publisher(self, job: Job, turn: Turn, provider: str, prepared: Prepared) -> Callable[[Delta], None]:
-        row = job.turn
-        channel = channels.conversation(job.conversation.public_id)
-        hub, live = self._hub, self._live
-
-        def publish(delta: Delta) -> None:
-            live.put(
-                LiveText(
-                    row.public_id,
-                    row.answer_id,
-                    row.gen,
-                    delta.n,
-                    turn.text,
-                    provider,
-                    prepared.request.model,
-                    prepared.tokens_input,
-                )
-            )
-            frame = MessageDelta(
-                turn_id=row.public_id, message_id=row.answer_id, gen=row.gen, n=delta.n, text=delta.text
-            )
-            hub.publish(channel, 0, codec.encode(frame))
-
-        return publish
-
-    async def _end(self, job: Job, turn: Turn, provider: str, prepared: Prepared | None) -> None:
-        """Writes the outcome, trying again while Postgres is away. Raises FenceLost."""
-        outcome = turn.outcome
-        if outcome is None:
-            raise RuntimeError("a turn ended without an outcome")
-        for attempt in range(COMMIT_TRIES):
-            try:
-                total = await self._commit(job, outcome, provider, prepared)
-                break
-            except Unavailable as error:
-                logger.warning("turn's end not written yet", turn=job.turn.public_id, reason=error.message)
-                await asyncio.sleep(COMMIT_RETRY_S)
-            except FenceLost:
-                if attempt:
-                    # The commit that seemed to fail may have gone through, unpublished.
-                    await self._journal.republish(job.client.id, job.conversation)
-                raise
-        else:
-            raise FenceLost("postgres stayed away longer than the lease")
-        self._live.drop(job.turn.public_id)
-        metrics.TURNS.labels("done" if isinstance(outcome, Completed) else "failed").inc()
-        # Only if it is all there is: no question came meanwhile, or the next reader would take the context for whole.
-        if isinstance(outcome, Completed) and prepared is not None and job.newest and total == job.total + 1:
-            said = [*prepared.history, CachedMessage("assistant", outcome.text)]
-            context = CachedContext(job.client.id, total, said, job.at)
-            await self._cache.put(session_id=job.conversation.session_id, context=context)
-
-    async def _commit(self, job: Job, outcome: Outcome, provider: str, prepared: Prepared | None) -> int:
-        """One transaction: the answer, its cost, the event, the turn's end. The number of messages after it."""
-        row, model = job.turn, prepared.request.model if prepared else ""
-        bill = Bill.nothing()
-        if prepared is not None and (outcome.usage is not None or outcome.text):
-            bill = await self._accounting.bill(
-                provider=provider,
-                model=model,
-                usage=outcome.usage,
-                tokens_input=prepared.tokens_input,
-                text=outcome.text,
-                day=job.at.date(),
-                whole=isinstance(outcome, Completed),
-            )
-        async with self._journal.write(client_id=job.client.id, conversation_id=job.conversation.id) as entry:
-            fenced = await turns.fence(
-                entry.conn, client_id=job.client.id, turn_id=row.id, gen=row.gen, owner=row.owner or ""
-            )
-            await entry.locked()
-            if not fenced:
-                raise FenceLost(f"turn {row.public_id} is no longer ours")
-            if isinstance(outcome, Completed):
-                await self._complete(entry, job, outcome, model, bill)
-            else:
-                await self._fail(entry, job, outcome)
-            await usage.record(
-                entry.conn,
-                client_id=job.client.id,
-                day=entry.at.date(),
-                messages=1 if isinstance(outcome, Completed) else 0,
-                tokens_input=bill.usage.input,
-                tokens_output=bill.usage.output,
-                cost=bill.cost,
-            )
-            return entry.total_messages
-
-    async def _complete(self, entry: Entry, job: Job, outcome: Completed, model: str, bill: Bill) -> None:
-        row, seq = job.turn, entry.next_seq
-        message = Message(
-            id=row.answer_id,
-            role="assistant",
-            text=outcome.text,
-            created_at=entry.at,
-            turn_id=row.public_id,
-            usage=TokenUsage(input_tokens=bill.usage.input, output_tokens=bill.usage.output),
-            model=model,
-        )
-        await messages.create(
-            entry.conn,
-            client_id=job.client.id,
-            conversation_id=job.conversation.id,
-            public_id=row.answer_id,
-            role="assistant",
-            content=outcome.text,
-            seq=seq,
-            created_at=entry.at,
-            turn_id=row.id,
-            model=model,
-            tokens_input=bill.usage.input,
-            tokens_output=bill.usage.output,
-            cost=bill.cost,
-        )
-        await turns.finish(entry.conn, client_id=job.client.id, turn_id=row.id, gen=row.gen, status="done")
-        frame = MessageCompleted(seq=seq, turn_id=row.public_id, message=message)
-        entry.append(frame, turn_id=row.id, gen=row.gen, message=True)
-
-    async def _fail(self, entry: Entry, job: Job, outcome: Failed) -> None:
-        row = job.turn
-        logger.warning(
-            "turn failed", turn=row.public_id, client=job.client.id, code=outcome.code, reason=outcome.reason
-        )
-        await turns.finish(
-            entry.conn,
-            client_id=job.client.id,
-            turn_id=row.id,
-            gen=row.gen,
-            status="failed",
-            error=f"{outcome.code}: {outcome.reason}"[:REASON_CHARACTERS],
-        )
-        frame = TurnFailed(
-            seq=entry.next_seq,
-            turn_id=row.public_id,
-            code=outcome.code,
-            message=phrases.for_failure(outcome.code, job.conversation.locale),
-            retryable=outcome.retryable,
-        )
-        entry.append(frame, turn_id=row.id, gen=row.gen)
 
 
 def _model_config(job: Job) -> ModelConfig:

@@ -8,11 +8,12 @@ from server import ids, log, metrics
 from server.access import Session
 from server.cache.rate_limit import Limit, RateLimiter
 from server.errors import Conflict, Invalid, RateLimited, RequestError
+from server.fanout.signals import Signals
 from server.journal import Entry, Journal
 from server.protocol.limits import MESSAGE_CHARACTERS
 from server.protocol.parts import Message
 from server.protocol.visitor import MessageCreated, TurnStarted
-from server.repositories import messages, turns, usage
+from server.repositories import messages, tool_executions, turns, usage
 from server.repositories.clients import Client
 from server.repositories.messages import Admission
 from server.turns.engine import DEADLINE_S
@@ -66,7 +67,8 @@ def limits_of(client: Client, *, visitor: str | None, address: str) -> list[Limi
 class Intake:
     """Where messages come in, whatever they came through."""
 
-    def __init__(self, *, journal: Journal, limiter: RateLimiter, supervisor: Supervisor) -> None:
+    def __init__(self, *, journal: Journal, limiter: RateLimiter, supervisor: Supervisor, signals: Signals) -> None:
+        self._signals = signals
         self._journal = journal
         self._limiter = limiter
         self._supervisor = supervisor
@@ -96,6 +98,7 @@ class Intake:
     async def _store(self, session: Session, cid: str, text: str) -> tuple[Accepted, Job | None]:
         client, conversation_id = session.client, session.conversation.id
         message_id, turn_id, answer_id = ids.message_id(), ids.turn_id(), ids.message_id()
+        declined: list[str] = []
         async with self._journal.write(client_id=client.id, conversation_id=conversation_id) as entry:
             asked = await messages.admission(
                 entry.conn,
@@ -114,6 +117,11 @@ class Intake:
             answered = conversation.owner not in {"human", "queued"}
             # A turn that waits goes first, even if nobody runs it yet.
             runs_now = answered and not admission.turn_active
+            if admission.turn_active:
+                # Whoever writes instead of pressing a button has not said yes, and wants an answer to what they write.
+                declined = await tool_executions.decline_open(
+                    entry.conn, client_id=client.id, conversation_id=conversation_id
+                )
             seq = entry.next_seq
             await self._write_message(entry, message_id, cid, text)
             if answered:
@@ -131,6 +139,8 @@ class Intake:
             if runs_now:
                 entry.append(TurnStarted(seq=entry.next_seq, turn_id=turn_id, message_id=answer_id, gen=1), gen=1)
             total = entry.total_messages
+        for call_id in declined:
+            self._signals.send(call_id)
         row = await created.fetchone() if runs_now else None
         job = (
             Job(

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from server.embedded import demo
+from server.net.vault import Vault
 from server.repositories.pool import reading
 from server.settings import Settings
 from tests.flows.support import Desk, open_desk
@@ -122,7 +123,8 @@ async def demo_desk(settings: Settings) -> AsyncIterator[Desk]:
     """What `frontdesk dev` serves, with its two shops."""
     async with open_desk(msgspec.structs.replace(settings, demo=True)) as desk:
         async with reading(desk.pool) as conn:
-            await demo.seed(conn, desk.keyring, origins=[desk.url])
+            vault = Vault(settings.secret_keys)
+            await demo.seed(conn, desk.keyring, vault, origins=[desk.url], base_url=desk.url)
         yield desk
 
 

@@ -38,6 +38,7 @@ class Row(msgspec.Struct, frozen=True):
 
 CHAT, SESSIONS = "POST /api/v1/chat", "POST /api/v1/sessions"
 HISTORY, CONFIG = "GET /api/v1/sessions/{session_id}/messages", "GET /api/v1/config"
+CONFIRM, CALLBACK = "POST /api/v1/sessions/{session_id}/confirmations", "POST /api/v1/tools/callbacks/{token}"
 DEEP = b"[" * 40 + b"]" * 40
 SPACES = " \t\r\n\u00a0\u2003\u3000"
 
@@ -113,15 +114,15 @@ def first(**fields: Any) -> dict[str, Any]:
     return {"message": "Hello", **fields}
 
 
-def chat(what: str, status: int, code: str, field: str | None = None, body: Any = None, headers: Any = secret) -> Row:  # noqa: PLR0917  the columns of a table
+def chat(what: str, status: int, code: str, field: str | None = None, body: Any = None, headers: Any = secret) -> Row:
     return Row(CHAT, what, status, code, field, asking() if body is None else body, headers)
 
 
-def begin(what: str, status: int, code: str, field: str | None = None, body: Any = None, headers: Any = page) -> Row:  # noqa: PLR0917  the columns of a table
+def begin(what: str, status: int, code: str, field: str | None = None, body: Any = None, headers: Any = page) -> Row:
     return Row(SESSIONS, what, status, code, field, beginning() if body is None else body, headers)
 
 
-def history(  # noqa: PLR0917  the columns of a table
+def history(
     what: str,
     status: int,
     code: str,
@@ -135,6 +136,23 @@ def history(  # noqa: PLR0917  the columns of a table
         return f"/api/v1/sessions/{session}/messages{query}"
 
     return Row(HISTORY, what, status, code, field, headers=bearer("mine") if headers is None else headers, path=path)
+
+
+def confirmation(
+    what: str,
+    status: int,
+    code: str,
+    field: str | None = None,
+    headers: Any = None,
+    body: Any = None,
+    whose: str = "mine",
+) -> Row:
+    def path(world: World) -> str:
+        session = getattr(world, whose).id if hasattr(world, whose) else whose
+        return f"/api/v1/sessions/{session}/confirmations"
+
+    given = bearer("mine") if headers is None else headers
+    return Row(CONFIRM, what, status, code, field, YES if body is None else body, given, path)
 
 
 def config(what: str, status: int, code: str, field: str | None, query: Callable[[World], str] | str) -> Row:
@@ -311,6 +329,10 @@ SESSION_ROWS = [
     begin("locale as list", 422, "invalid", "locale", beginning(locale=[])),
     begin("locale with an underscore", 422, "invalid", "locale", beginning(locale="de_AT")),
     begin("locale with NUL", 422, "invalid", "locale", beginning(locale="de\0")),
+    begin("identity as number", 422, "invalid", "identity", beginning(identity=1)),
+    begin("identity too long", 422, "invalid", "identity", beginning(identity="i" * 8_193)),
+    begin("identity of 64 KB", 413, "body_too_large", None, beginning(identity="i" * limits.BODY_BYTES)),
+    begin("identity at a client without a secret", 422, "identity_off", "identity", beginning(identity="e30.e30.x")),
     begin("no origin", 403, "origin_not_allowed", headers={}),
     begin("wrong origin", 403, "origin_not_allowed", headers={"origin": "https://evil.example"}),
     begin("another shop's origin", 403, "origin_not_allowed", headers=lambda w: {"origin": w.other_shop.origin}),
@@ -375,6 +397,43 @@ CONFIG_ROWS = [
     config("suspended client", 403, "client_suspended", None, lambda w: f"?key={w.suspended.key}"),
 ]
 
+YES = {"call_id": "trn_nobody:2", "approved": True}
+
+CONFIRM_ROWS = [
+    confirmation("no credential", 401, "no_credential", headers={}),
+    confirmation("wrong token", 401, "bad_token", headers={"authorization": "Bearer st_nobody"}),
+    confirmation("their token", 401, "bad_token", headers=bearer("theirs")),
+    confirmation("their session", 401, "bad_token", whose="theirs"),
+    confirmation("a session of another client", 401, "bad_token", whose="foreign"),
+    confirmation("a session with NUL", 401, "bad_token", whose="%00"),
+    confirmation("a wrong secret key", 401, "bad_key", headers={"authorization": "Bearer sk_nobody"}),
+    confirmation("another client's session", 404, "not_found", "session_id", whose="foreign", headers=secret),
+    confirmation("suspended client", 403, "client_suspended", headers=bearer("barred"), whose="barred"),
+    confirmation(
+        "wrong origin",
+        403,
+        "origin_not_allowed",
+        headers=lambda w: {**bearer("mine")(w), "origin": "https://evil.example"},
+    ),
+    confirmation("nothing waits", 404, "unknown_call", "call_id"),
+    confirmation("nothing waits, from the backend", 404, "unknown_call", "call_id", headers=secret),
+    confirmation("a call with NUL", 422, "invalid", "call_id", body={**YES, "call_id": "\0"}),
+    confirmation("not JSON", 400, "malformed", body=b"{"),
+    confirmation("too deep", 400, "too_deep", body=DEEP),
+    confirmation("no call", 422, "missing", "call_id", body={"approved": True}),
+    confirmation("no verdict", 422, "missing", "approved", body={"call_id": "c"}),
+    confirmation("a verdict in words", 422, "invalid", "approved", body={**YES, "approved": "yes"}),
+    confirmation("an empty call", 422, "invalid", "call_id", body={**YES, "call_id": ""}),
+    confirmation("a very long call", 422, "invalid", "call_id", body={**YES, "call_id": "c" * 65}),
+    confirmation("a huge body", 413, "body_too_large", body=b" " * (limits.BODY_BYTES + 1)),
+]
+
+# What is wrong with a callback whose address is right stands in test_callbacks.
+CALLBACK_ROWS = [
+    Row(CALLBACK, f"token {token[:20]!r}", 401, "bad_token", path=f"/api/v1/tools/callbacks/{token}", body={})
+    for token in ("nobody", "%00", "%ff", "a.b", "x" * 5_000)
+]
+
 # Routes that take no input of any kind: nothing but the method can be wrong.
 PLAIN = ("GET /healthz", "GET /readyz", "GET /metrics", "GET /openapi.json", "GET /docs", "GET /widget.js")
 
@@ -383,6 +442,8 @@ METHODS = {
     SESSIONS: ("GET", "PUT", "DELETE"),
     HISTORY: ("POST", "PUT", "DELETE"),
     CONFIG: ("POST", "PUT", "DELETE"),
+    CONFIRM: ("GET", "PUT", "DELETE"),
+    CALLBACK: ("GET", "PUT", "DELETE"),
     **dict.fromkeys(PLAIN, ("POST", "PUT", "DELETE")),
 }
 
@@ -411,7 +472,7 @@ PATHS = (
 )
 PATH_ROWS = [Row(f"GET {path}", "not there", 404, "not_found") for path in PATHS]
 
-ROWS = [*CHAT_ROWS, *SESSION_ROWS, *HISTORY_ROWS, *CONFIG_ROWS, *METHOD_ROWS, *PATH_ROWS]
+ROWS = [*CHAT_ROWS, *SESSION_ROWS, *HISTORY_ROWS, *CONFIG_ROWS, *CONFIRM_ROWS, *CALLBACK_ROWS, *METHOD_ROWS, *PATH_ROWS]
 
 
 async def ask(world: World, row: Row) -> httpx.Response:
@@ -466,7 +527,7 @@ def test_every_route_has_rows() -> None:
 def test_every_status_that_is_met_is_documented() -> None:
     """What a row of this table gets, the OpenAPI document names for its route."""
     documented = {f"{endpoint.method} {endpoint.path}": set(endpoint.refuses) for endpoint in ENDPOINTS}
-    for row in (*CHAT_ROWS, *SESSION_ROWS, *HISTORY_ROWS, *CONFIG_ROWS):
+    for row in (*CHAT_ROWS, *SESSION_ROWS, *HISTORY_ROWS, *CONFIG_ROWS, *CONFIRM_ROWS, *CALLBACK_ROWS):
         assert row.status in documented[row.route], row
 
 

@@ -20,7 +20,7 @@ from server.repositories.prices import PriceRow
 from server.repositories.usage import UsageTotal
 from server.services import Services, open_services
 from server.settings import Settings
-from server.turns import engine, phrases
+from server.turns import ending, engine, phrases
 from tests.support import MODEL, Cable, Shop, ask, cable, eventually, listening, new_shop, rows, send, visit
 from tests.wire_servers import Answer, Failure, Raw, Step, ToolUse, WireServer
 
@@ -260,7 +260,7 @@ async def test_postgres_away_while_a_model_talks(
     line: tuple[Cable, Settings], model: WireServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer is written when the database is back, once, as long as the lease is still ours."""
-    monkeypatch.setattr(engine, "COMMIT_RETRY_S", 0.05)
+    monkeypatch.setattr(ending, "COMMIT_RETRY_S", 0.05)
     postgres, settings = line
     model.script(Answer("It is still here.", first_byte_after_s=0.3))
     async with open_services(settings) as services:

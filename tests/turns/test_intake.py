@@ -21,7 +21,7 @@ from tests.wire_servers import Answer, WireServer
 def one_minute(services: Services) -> Intake:
     """The instance's intake, with a clock that stands still: no test runs over the end of a minute."""
     limiter = RateLimiter(services.redis, clock=lambda: 1_800_000_012.0)
-    return Intake(journal=services.journal, limiter=limiter, supervisor=services.supervisor)
+    return Intake(journal=services.journal, limiter=limiter, supervisor=services.supervisor, signals=services.signals)
 
 
 async def counts(services: Services) -> tuple[int, int, int]:

@@ -5,11 +5,21 @@ from itertools import pairwise
 import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from server.errors import ModelBusy, ModelRefused, ModelTimeout, ModelUnreachable
-from server.llm.provider import Finished, ModelEvent, TextDelta, ToolCallDelta, Usage
-from server.turns.turn import ANSWER_CHARACTERS, WINDOW_S, Completed, Delta, Failed, Turn
+from server.llm.provider import Finished, ModelEvent, TextDelta, ToolCall, ToolCallDelta, Usage
+from server.turns.turn import (
+    ANSWER_CHARACTERS,
+    ARGUMENTS_CHARACTERS,
+    BREAK,
+    WINDOW_S,
+    Completed,
+    Delta,
+    Failed,
+    Spent,
+    Turn,
+)
 
 STOP = Finished("stop")
 USAGE = Usage(12, 3)
@@ -170,6 +180,82 @@ def test_an_endless_blank_is_no_answer() -> None:
     assert isinstance(turn.outcome, Failed)
 
 
+def test_calls_are_gathered_from_their_pieces() -> None:
+    """Two calls whose pieces come mixed; the first piece of each has its name."""
+    turn = Turn()
+    turn.asked(7, offered=True)
+    turn.said(
+        [TextDelta("Let me look."), ToolCallDelta(0, "a", "look", '{"x"'), ToolCallDelta(1, "b", "find", "")], 0.0
+    )
+    turn.said([ToolCallDelta(0, None, None, ":1}"), USAGE, Finished("tool_calls")], 1.0)
+    turn.ended()
+    assert turn.phase == "calling"
+    assert turn.calls == (ToolCall("a", "look", '{"x":1}'), ToolCall("b", "find", ""))
+    assert (turn.said_last, turn.outcome) == ("Let me look.", None)
+    assert turn.spent == [Spent(7, 'Let me look.look{"x":1}find', USAGE)]
+
+
+def test_what_is_said_after_a_tool_begins_a_paragraph() -> None:
+    """The texts of all steps are one answer, and each call of the model is paid for."""
+    turn = Turn()
+    turn.asked(7, offered=True)
+    turn.said([TextDelta("Let me look."), ToolCallDelta(0, "a", "look", "{}"), Finished("tool_calls")], 0.0)
+    turn.ended()
+    turn.asked(30, offered=True)
+    assert turn.phase == "streaming"
+    assert turn.said([TextDelta(""), TextDelta("It is"), TextDelta(" there.")], 1.0) == Delta(2, f"{BREAK}It is there.")
+    turn.said([Usage(30, 4), STOP], 1.1)
+    turn.ended()
+    assert turn.outcome == Completed(f"Let me look.{BREAK}It is there.", Usage(30, 4), "stop")
+    assert [(each.tokens_input, each.text, each.usage) for each in turn.spent] == [
+        (7, "Let me look.look{}", None),
+        (30, "It is there.", Usage(30, 4)),
+    ]
+
+
+def test_a_tool_before_any_word_leaves_no_gap() -> None:
+    """The answer begins with its first word."""
+    turn = Turn()
+    turn.asked(7, offered=True)
+    turn.said([ToolCallDelta(0, "a", "look", "{}"), Finished("tool_calls")], 0.0)
+    turn.ended()
+    turn.asked(9, offered=True)
+    assert turn.phase == "waiting"
+    assert turn.said([TextDelta("There.")], 1.0) == Delta(1, "There.")
+
+
+def test_an_earlier_life_is_told_again() -> None:
+    """What had been committed leaves at once in a new life, and is paid for once."""
+    turn = Turn()
+    turn.replayed("Let me look.", Spent(7, "Let me look.", USAGE))
+    assert turn.flush(0.0) == Delta(1, "Let me look.")
+    turn.asked(30)
+    turn.said([TextDelta("Found."), STOP], 1.0)
+    turn.ended()
+    assert turn.outcome == Completed(f"Let me look.{BREAK}Found.", None, "stop")
+    assert turn.spent == [Spent(7, "Let me look.", USAGE), Spent(30, "Found.", None)]
+
+
+@pytest.mark.parametrize(
+    ("offered", "batch"),
+    [
+        (False, [ToolCallDelta(0, "a", "look", "{}"), Finished("tool_calls")]),
+        (True, [Finished("tool_calls")]),
+        (True, [ToolCallDelta(0, "a", "look", "{" * (ARGUMENTS_CHARACTERS + 1)), Finished("tool_calls")]),
+        (True, [ToolCallDelta(0, "a", "look", "{}")]),
+    ],
+)
+def test_calls_that_are_none(offered: bool, batch: list[ModelEvent]) -> None:
+    """Of a tool that was not offered, of nothing, without an end, cut off."""
+    turn = Turn()
+    turn.asked(1, offered=offered)
+    turn.said(batch, 0.0)
+    turn.ended()
+    assert isinstance(turn.outcome, Failed)
+    assert turn.outcome.code == "model_garbage"
+    assert turn.calls == ()
+
+
 texts = st.text(max_size=12).map(TextDelta)
 events = st.one_of(
     texts,
@@ -182,9 +268,11 @@ events = st.one_of(
 class Streaming(RuleBasedStateMachine):
     """Any order of batches, flushes and endings, with a clock that only goes forward."""
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(offered=st.booleans())
+    def begin(self, offered: bool) -> None:
         self.turn = Turn()
+        self.turn.asked(5, offered=offered)
+        self.apart = ""
         self.now = 100.0
         self.said = ""
         self.deltas: list[tuple[float, Delta]] = []
@@ -201,10 +289,12 @@ class Streaming(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.now += seconds
 
+    @precondition(lambda self: self.turn.phase != "calling")
     @rule(batch=st.lists(events, max_size=4))
     def say(self, batch: list[ModelEvent]) -> None:
-        if self.turn.phase != "ended":
-            self.said += "".join(event.text for event in batch if isinstance(event, TextDelta))
+        text = "".join(event.text for event in batch if isinstance(event, TextDelta))
+        if self.turn.phase != "ended" and text:
+            self.said, self.apart = self.said + self.apart + text, ""
         self.note(self.turn.said(batch, self.now))
 
     @rule()
@@ -215,12 +305,22 @@ class Streaming(RuleBasedStateMachine):
             self.note(self.turn.flush(self.now))
             assert self.turn.due() is None
 
+    @precondition(lambda self: self.turn.phase == "calling")
+    @rule(offered=st.booleans())
+    def ask_again(self, offered: bool) -> None:
+        """The tools' results go to the model."""
+        assert self.turn.calls
+        self.turn.asked(9, offered=offered)
+        self.apart = BREAK if self.said.strip() else ""
+
+    @precondition(lambda self: self.turn.phase != "calling")
     @rule(reason=st.sampled_from(["stop", "length", "tool_calls", "filtered"]))
     def finish(self, reason: str) -> None:
         self.note(self.turn.said([Finished(reason)], self.now))  # type: ignore[arg-type]  # the four reasons
         self.turn.ended()
         self.note(None)
 
+    @precondition(lambda self: self.turn.phase != "calling")
     @rule()
     def cut(self) -> None:
         self.turn.ended()

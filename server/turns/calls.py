@@ -1,0 +1,220 @@
+"""Runs the calls of one model's step: all at the same time, each recorded before it goes out and when it ends.
+
+    refused                          recorded, told to the model
+    asks first --yes--> started      the visitor decides; what they do not approve never goes out
+    started --> done | failed | in doubt
+
+After a crash a call that had started goes out again with the same key if that is safe, and is in doubt if it is not.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+
+from server.llm.provider import ChatMessage
+from server.protocol.visitor import ToolConfirmRequest
+from server.repositories import tool_executions, turns
+from server.repositories.pool import Pool, reading
+from server.repositories.tool_executions import ToolExecution
+from server.repositories.turns import TurnStep
+from server.tools.details import details
+from server.tools.policy import Refused, admit
+from server.tools.result import failure
+from server.tools.result import reading as readable
+from server.tools.runner import Runner
+from server.tools.tool import Call, Caller, Outcome, Tool
+from server.tools.toolbox import Toolbox
+from server.turns.approval import Approvals, Verdict
+from server.turns.budget import Budget
+from server.turns.caller import caller_of
+from server.turns.clock import Clock
+from server.turns.job import Job
+from server.turns.phrases import Phrase
+from server.turns.plan import Planned, plan
+from server.turns.record import Record
+from server.turns.stage import Stage
+from server.turns.steps import Asked
+from server.turns.writing import Writer
+
+_UNAPPROVED: dict[Verdict, tuple[str, Phrase]] = {
+    "declined": ("the visitor declined, so it was not done", "declined"),
+    "expired": ("the visitor did not answer in time, so it was not done", "not_answered"),
+}
+
+
+class Scene(msgspec.Struct, frozen=True):
+    """What all calls of one turn share."""
+
+    job: Job
+    stage: Stage
+    toolbox: Toolbox
+    budget: Budget
+    clock: Clock
+
+
+class Calls:
+    """Shared by all turns of an instance; each `run` is one step."""
+
+    def __init__(self, *, pool: Pool, writer: Writer, runner: Runner, approvals: Approvals) -> None:
+        self._pool = pool
+        self._writer = writer
+        self._runner = runner
+        self._approvals = approvals
+
+    async def run(self, scene: Scene, asked: Asked, request_hash: bytes) -> list[ChatMessage]:
+        """The results for the model, in the order of its calls. Raises FenceLost."""
+        caller = await caller_of(self._pool, scene.job)
+        planned = [
+            plan(asked, at, toolbox=scene.toolbox, caller=caller, budget=scene.budget)
+            for at in range(len(asked.decision.calls))
+        ]
+
+        async def begin() -> bool:
+            await self._begin(scene, asked, request_hash, planned)
+            return True
+
+        async def begun() -> bool | None:
+            if asked.kept is not None or await self._step(scene.job, asked.no) is None:
+                return None
+            for call in planned:
+                call.attempt = 0 if call.asks else 1
+            return True
+
+        for call in planned:
+            if call.ended_before:
+                scene.stage.tool(call.key, call.label, "done" if call.over.ok else "failed")
+        if not all(call.ended_before for call in planned):
+            await self._writer.insist(scene.job, begin, written=begun)
+        tasks = [asyncio.create_task(self._one(scene, call, caller)) for call in planned if call.result is None]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return [ChatMessage("tool", call.over.content, call_id=call.made.call_id) for call in planned]
+
+    async def _begin(self, scene: Scene, asked: Asked, request_hash: bytes, planned: Sequence[Planned]) -> None:
+        """One transaction: the model's decision, what is refused, what goes out now, what the visitor is asked."""
+        started = []
+        async with self._writer.fenced(scene.job) as entry:
+            record = Record(entry, scene.job, scene.stage)
+            if asked.kept is None:
+                await record.decided(asked, request_hash)
+            for call in planned:
+                if call.ended_before:
+                    continue
+                if call.in_doubt:
+                    lost = Outcome(False, call.over.content, error="cut off by a crash", in_doubt=True)
+                    await record.ended(call, lost, 0)
+                elif call.result is not None:
+                    await record.refused(call)
+                elif call.asks:
+                    await record.asked(call)
+                else:
+                    started.append((call, await record.started(call)))
+        for call, cursor in started:
+            call.attempt = await cursor.fetchone() or 0
+
+    async def _one(self, scene: Scene, call: Planned, caller: Caller) -> None:
+        """One call, from the visitor's yes where it needs one to its recorded end."""
+        if call.tool is None:
+            raise RuntimeError("a call of no tool is refused")
+        if call.asks:
+            if not await self._approved(scene, call, call.tool):
+                return
+            caller = await caller_of(self._pool, scene.job)
+        if call.attempt == 0:
+            outcome, ms = await self._ended_meanwhile(scene.job, call)
+        else:
+            made = Call(
+                key=call.key,
+                tool=call.tool.name,
+                arguments=call.arguments,
+                caller=caller,
+                budget_s=scene.clock.for_tools(),
+                attempt=call.attempt,
+            )
+            outcome, ms = await self._runner.run(call.tool, made, lambda text: scene.stage.progress(call.key, text))
+        await self._finish(scene, call, outcome, ms)
+
+    async def _finish(
+        self, scene: Scene, call: Planned, outcome: Outcome, ms: int, *, phrase: Phrase | None = None
+    ) -> None:
+        async def write() -> bool:
+            async with self._writer.fenced(scene.job) as entry:
+                await Record(entry, scene.job, scene.stage).ended(call, outcome, ms, phrase=phrase)
+            return True
+
+        async def written() -> bool | None:
+            step = await self._step(scene.job, call.no)
+            return (step is not None and step.state != "started") or None
+
+        await self._writer.insist(scene.job, write, written=written)
+
+    async def _approved(self, scene: Scene, call: Planned, tool: Tool) -> bool:
+        """Waits for the visitor. What they approve is started, anything else is over."""
+        job, stage = scene.job, scene.stage
+        row = await self._execution(job, call)
+        if row is None or row.approval_until is None:
+            raise RuntimeError(f"{call.key} asks first and was not recorded")
+        text = details(tool, call.arguments)
+        question = ToolConfirmRequest(
+            turn_id=job.turn.public_id, call_id=call.key, label=call.label, expires_at=row.approval_until, text=text
+        )
+        stage.tool(call.key, call.label, "confirm", text)
+        with scene.clock.paused():
+            verdict = await self._approvals.wait(
+                job, call.key, until=row.approval_until, ask=lambda: stage.show(question)
+            )
+        phrase: Phrase | None = None
+        if verdict == "approved":
+            words = await self._changed(job, call, tool)
+            if words is None:
+                await self._go(scene, call)
+                return True
+        else:
+            words, phrase = _UNAPPROVED[verdict]
+        await self._finish(scene, call, Outcome(False, failure(words), error=words), 0, phrase=phrase)
+        return False
+
+    async def _changed(self, job: Job, call: Planned, tool: Tool) -> str | None:
+        """Why the call may not go out any more: the visitor took their time, and may not be who they were."""
+        try:
+            now = admit(tool, call.arguments, await caller_of(self._pool, job))
+        except Refused as error:
+            return str(error)
+        return None if now == call.arguments else "the visitor has changed since they were asked"
+
+    async def _go(self, scene: Scene, call: Planned) -> None:
+        """What the visitor approved is recorded as started before it goes out."""
+
+        async def write() -> int:
+            async with self._writer.fenced(scene.job) as entry:
+                cursor = await Record(entry, scene.job, scene.stage).started(call)
+            return await cursor.fetchone() or 0
+
+        async def written() -> int | None:
+            return 1 if await self._step(scene.job, call.no) is not None else None
+
+        call.attempt = await self._writer.insist(scene.job, write, written=written)
+
+    # --- what is known
+
+    async def _step(self, job: Job, no: int) -> TurnStep | None:
+        async with reading(self._pool) as conn:
+            rows = await turns.steps(conn, client_id=job.client.id, turn_id=job.turn.id)
+        return next((row for row in rows if row.no == no), None)
+
+    async def _execution(self, job: Job, call: Planned) -> ToolExecution | None:
+        async with reading(self._pool) as conn:
+            return await tool_executions.find_call(conn, client_id=job.client.id, turn_id=job.turn.id, call_id=call.key)
+
+    async def _ended_meanwhile(self, job: Job, call: Planned) -> tuple[Outcome, int]:
+        """Its result came back, to another instance, while nobody ran the turn."""
+        row = await self._execution(job, call)
+        if row is None or row.success is None:
+            raise RuntimeError(f"{call.key} may not go out and has not ended")
+        content = readable(row.n8n_response) if row.success else failure(row.error or "this did not work")
+        return Outcome(row.success, content), row.execution_time_ms or 0

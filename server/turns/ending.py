@@ -1,0 +1,154 @@
+"""Writes how a turn ended: the answer and what it cost, or that it failed, in one transaction."""
+
+import asyncio
+
+from server import log, metrics
+from server.cache.context import CachedContext, CachedMessage, ContextCache
+from server.errors import FenceLost, Unavailable
+from server.fanout.live import LiveTexts
+from server.journal import Entry, Journal
+from server.protocol.parts import Message, TokenUsage
+from server.protocol.visitor import MessageCompleted, TurnFailed
+from server.repositories import messages, tool_executions, turns, usage
+from server.turns import phrases
+from server.turns.accounting import Accounting, Bill
+from server.turns.job import Job
+from server.turns.turn import Completed, Failed, Spent, Turn
+from server.turns.writing import COMMIT_RETRY_S, COMMIT_TRIES, Writer
+
+logger = log.get("turns")
+
+# Characters of a reason kept on the turn; the log has it whole.
+REASON_CHARACTERS = 500
+
+
+class Ending:
+    """The ends of turns of one instance."""
+
+    def __init__(
+        self, *, journal: Journal, writer: Writer, live: LiveTexts, cache: ContextCache, accounting: Accounting
+    ) -> None:
+        self._journal = journal
+        self._writer = writer
+        self._live = live
+        self._cache = cache
+        self._accounting = accounting
+
+    async def write(
+        self, job: Job, turn: Turn, *, provider: str, model: str, history: list[CachedMessage] | None
+    ) -> None:
+        """Writes the outcome, trying again while Postgres is away. `history` is what the model read, if it was asked.
+
+        Raises FenceLost.
+        """
+        outcome = turn.outcome
+        if outcome is None:
+            raise RuntimeError("a turn ended without an outcome")
+        for attempt in range(COMMIT_TRIES):
+            try:
+                total = await self._commit(job, outcome, await self._bill(job, turn.spent, provider, model), model)
+                break
+            except Unavailable as error:
+                logger.warning("turn's end not written yet", turn=job.turn.public_id, reason=error.message)
+                await asyncio.sleep(COMMIT_RETRY_S)
+            except FenceLost:
+                if attempt:
+                    # The commit that seemed to fail may have gone through, unpublished.
+                    await self._journal.republish(job.client.id, job.conversation)
+                raise
+        else:
+            raise FenceLost("postgres stayed away longer than the lease")
+        self._live.drop(job.turn.public_id)
+        metrics.TURNS.labels("done" if isinstance(outcome, Completed) else "failed").inc()
+        # Only if it is all there is: no question came meanwhile, or the next reader would take the context for whole.
+        if isinstance(outcome, Completed) and history is not None and job.newest and total == job.total + 1:
+            said = [*history, CachedMessage("assistant", outcome.text)]
+            context = CachedContext(job.client.id, total, said, job.at)
+            await self._cache.put(session_id=job.conversation.session_id, context=context)
+
+    async def _bill(self, job: Job, spent: list[Spent], provider: str, model: str) -> Bill:
+        """All calls of the model together."""
+        bill = Bill.nothing()
+        for each in spent:
+            bill += await self._accounting.bill(
+                provider=provider,
+                model=model,
+                usage=each.usage,
+                tokens_input=each.tokens_input,
+                text=each.text,
+                day=job.at.date(),
+                whole=each.whole,
+            )
+        return bill
+
+    async def _commit(self, job: Job, outcome: Completed | Failed, bill: Bill, model: str) -> int:
+        """One transaction: the answer, its cost, the event, the turn's end. The number of messages after it."""
+        async with self._writer.fenced(job) as entry:
+            if isinstance(outcome, Completed):
+                await self._complete(entry, job, outcome, model, bill)
+            else:
+                await self._fail(entry, job, outcome)
+            await usage.record(
+                entry.conn,
+                client_id=job.client.id,
+                day=entry.at.date(),
+                messages=1 if isinstance(outcome, Completed) else 0,
+                tokens_input=bill.usage.input,
+                tokens_output=bill.usage.output,
+                cost=bill.cost,
+            )
+            return entry.total_messages
+
+    async def _complete(self, entry: Entry, job: Job, outcome: Completed, model: str, bill: Bill) -> None:
+        row, seq = job.turn, entry.next_seq
+        message = Message(
+            id=row.answer_id,
+            role="assistant",
+            text=outcome.text,
+            created_at=entry.at,
+            turn_id=row.public_id,
+            usage=TokenUsage(input_tokens=bill.usage.input, output_tokens=bill.usage.output),
+            model=model,
+        )
+        await messages.create(
+            entry.conn,
+            client_id=job.client.id,
+            conversation_id=job.conversation.id,
+            public_id=row.answer_id,
+            role="assistant",
+            content=outcome.text,
+            seq=seq,
+            created_at=entry.at,
+            turn_id=row.id,
+            model=model,
+            tokens_input=bill.usage.input,
+            tokens_output=bill.usage.output,
+            cost=bill.cost,
+        )
+        await turns.finish(entry.conn, client_id=job.client.id, turn_id=row.id, gen=row.gen, status="done")
+        frame = MessageCompleted(seq=seq, turn_id=row.public_id, message=message)
+        entry.append(frame, turn_id=row.id, gen=row.gen, message=True)
+
+    async def _fail(self, entry: Entry, job: Job, outcome: Failed) -> None:
+        row = job.turn
+        logger.warning(
+            "turn failed", turn=row.public_id, client=job.client.id, code=outcome.code, reason=outcome.reason
+        )
+        await turns.finish(
+            entry.conn,
+            client_id=job.client.id,
+            turn_id=row.id,
+            gen=row.gen,
+            status="failed",
+            error=f"{outcome.code}: {outcome.reason}"[:REASON_CHARACTERS],
+        )
+        # Tools that were cut off by the turn's end.
+        await tool_executions.abandon(entry.conn, client_id=job.client.id, turn_id=row.id, error=outcome.code)
+        frame = TurnFailed(
+            seq=entry.next_seq,
+            turn_id=row.public_id,
+            code=outcome.code,
+            message=phrases.for_failure(outcome.code, job.conversation.locale),
+            retryable=outcome.retryable,
+        )
+        entry.append(frame, turn_id=row.id, gen=row.gen)

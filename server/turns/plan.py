@@ -1,0 +1,90 @@
+"""What becomes of each call that a model wants made: refused, asked of the visitor first, or sent out. Pure."""
+
+from typing import Any
+
+import msgspec
+
+from server.llm.provider import ToolCall
+from server.repositories.turns import TurnStep
+from server.tools.labels import label
+from server.tools.policy import Refused, admit
+from server.tools.result import failure
+from server.tools.tool import Caller, Tool
+from server.tools.toolbox import BadArguments, Toolbox
+from server.turns.budget import STEP_CALLS, Budget
+from server.turns.steps import Asked, Result, result_of
+
+# Characters kept of a tool's name that no tool has: a model may write anything.
+NAME_CHARACTERS = 64
+IN_DOUBT = "it is not known whether this was done; do not try again, tell the visitor that a person will check"
+
+
+class Planned(msgspec.Struct):
+    """One call of a step. `result` is there once it is over; with `attempt` 0 it has not gone out."""
+
+    no: int
+    key: str
+    made: ToolCall
+    tool: Tool | None
+    label: str
+    arguments: dict[str, Any] = {}
+    result: Result | None = None
+    # What an earlier life of the turn recorded of it.
+    kept: TurnStep | None = None
+    asks: bool = False
+    attempt: int = 0
+
+    @property
+    def ended_before(self) -> bool:
+        """It was over in an earlier life of the turn."""
+        return self.kept is not None and self.kept.state != "started"
+
+    @property
+    def in_doubt(self) -> bool:
+        """It had gone out when the turn's instance died, and must not go out again."""
+        return self.kept is not None and self.kept.state == "started" and self.result is not None
+
+    @property
+    def over(self) -> Result:
+        if self.result is None:
+            raise RuntimeError(f"{self.key} has no result")
+        return self.result
+
+
+def plan(asked: Asked, at: int, *, toolbox: Toolbox, caller: Caller, budget: Budget) -> Planned:
+    """The call at this place of the model's step."""
+    made, no = asked.decision.calls[at], asked.number(at)
+    tool = toolbox.tools.get(made.name)
+    words = label(tool, caller.locale) if tool else made.name[:NAME_CHARACTERS]
+    planned = Planned(no, f"{caller.turn_id}:{no}", made, tool, words, kept=(asked.kept or {}).get(no))
+    if planned.kept is not None and planned.ended_before:
+        planned.result = result_of(planned.kept)
+        if planned.result.mend:
+            budget.wrong(made.name)
+        return planned
+    planned.result = _refusal(planned, at, toolbox=toolbox, caller=caller, budget=budget)
+    if planned.kept is not None:
+        if tool is None or tool.effect == "unsafe":
+            planned.result = Result(failure(IN_DOUBT), ok=False)
+    elif planned.result is None:
+        planned.asks = tool is not None and tool.confirm
+    return planned
+
+
+def _refusal(planned: Planned, at: int, *, toolbox: Toolbox, caller: Caller, budget: Budget) -> Result | None:
+    """Why the call may not go out, in words for the model; None when it may. Fills the arguments."""
+    tool, name = planned.tool, planned.made.name
+    if at >= STEP_CALLS or not budget.take():
+        return Result(failure("too many calls; answer with what is known"), ok=False)
+    if tool is None or name in budget.withheld():
+        budget.wrong(name)
+        there = ", ".join(sorted(toolbox.tools.keys() - budget.withheld())) or "none"
+        return Result(failure(f"there is no such tool; there are: {there}"), ok=False, mend=True)
+    try:
+        planned.arguments = admit(tool, toolbox.checked(tool, planned.made.arguments), caller)
+    except BadArguments as error:
+        words = error.message if budget.wrong(name) else "the arguments are wrong; this tool cannot be used any more"
+        return Result(failure(words), ok=False, mend=True)
+    except Refused as error:
+        return Result(failure(str(error)), ok=False)
+    return None

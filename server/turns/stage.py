@@ -1,0 +1,66 @@
+"""What those who watch see of one running answer: its text, its tools, and what whoever comes later finds."""
+
+from server.fanout import channels
+from server.fanout.hub import Hub
+from server.fanout.live import LiveText, LiveTexts, LiveTool
+from server.protocol import codec
+from server.protocol.base import Frame
+from server.protocol.visitor import MessageDelta, ToolProgress
+from server.turns.job import Job
+from server.turns.turn import Delta, Turn
+
+
+class Stage:
+    """One turn's. Nothing here waits."""
+
+    def __init__(self, job: Job, turn: Turn, *, hub: Hub, live: LiveTexts, provider: str, model: str) -> None:
+        self.provider = provider
+        self.model = model
+        # What stopping the answer now would be accounted as.
+        self.tokens_input = 0
+        self._row = job.turn
+        self._turn = turn
+        self._hub = hub
+        self._live = live
+        self._channel = channels.conversation(job.conversation.public_id)
+        self._tools: dict[str, LiveTool] = {}
+
+    def say(self, delta: Delta) -> None:
+        """A piece of text."""
+        row = self._row
+        self._keep()
+        self.show(
+            MessageDelta(turn_id=row.public_id, message_id=row.answer_id, gen=row.gen, n=delta.n, text=delta.text)
+        )
+
+    def tool(self, call_id: str, label: str, state: str, text: str | None = None) -> None:
+        """Where a tool stands, for whoever comes later; those who are here learn it from a frame."""
+        self._tools[call_id] = LiveTool(call_id, label, state, text)
+        self._keep()
+
+    def progress(self, call_id: str, text: str) -> None:
+        """What a long tool says of its work."""
+        tool = self._tools.get(call_id)
+        if tool is not None:
+            self.tool(call_id, tool.label, tool.state, text)
+        self.show(ToolProgress(turn_id=self._row.public_id, call_id=call_id, text=text))
+
+    def show(self, frame: Frame) -> None:
+        """A live frame to everybody who watches now."""
+        self._hub.publish(self._channel, 0, codec.encode(frame))
+
+    def _keep(self) -> None:
+        row, turn = self._row, self._turn
+        self._live.put(
+            LiveText(
+                row.public_id,
+                row.answer_id,
+                row.gen,
+                turn.n,
+                turn.text[: turn.sent],
+                self.provider,
+                self.model,
+                self.tokens_input,
+                list(self._tools.values()),
+            )
+        )
