@@ -9,9 +9,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from server.embedded.demo_catalogue import DEMO_ENDPOINTS, DEMO_TOOLS
 from server.embedded.demo_data import DEMO_CLIENTS, DemoClient
 from server.llm.demo_script import PHRASES, answer, content_words, facts_of
-from server.llm.provider import ChatMessage
+from server.llm.demo_tools import choose_calls
+from server.llm.provider import ChatMessage, ToolSpec
 
 SITE = Path(__file__).parents[2] / "widget-src" / "demo"
 VOID = {"meta", "link", "img", "br", "input", "hr"}
@@ -66,6 +68,14 @@ def prices(text: str) -> set[str]:
     return set(re.findall(r"\$\d+(?:\.\d\d)?", text))
 
 
+def offered(slug: str) -> list[ToolSpec]:
+    """What a model of this shop may use."""
+    return [
+        *(ToolSpec(each.name, each.description, each.parameters) for each in DEMO_TOOLS),
+        *(ToolSpec(each.name, each.description, each.parameters) for each in DEMO_ENDPOINTS if each.slug == slug),
+    ]
+
+
 def reply(client: DemoClient, question: str) -> str:
     return answer([ChatMessage(role="system", text=client.system_prompt), ChatMessage(role="user", text=question)])
 
@@ -112,17 +122,28 @@ def test_contact_and_hours_of_the_prompt_are_on_the_page(client: DemoClient) -> 
 
 
 @each_client
-def test_every_suggestion_can_be_answered_from_the_prompt(client: DemoClient) -> None:
-    """A suggestion shares a telling word with a fact, and the demo model finds an answer to it."""
+def test_every_suggestion_is_answered(client: DemoClient) -> None:
+    """By a tool, or by a fact that shares a telling word with it."""
     suggestions = client.widget_config.suggestions
-    assert 3 <= len(suggestions) <= 4
+    assert len(suggestions) == 4
     facts = facts_of(client.system_prompt)
-    for question in suggestions:
+    tools = offered(client.slug)
+    by_tool = [question for question in suggestions if choose_calls(question, tools, facts)]
+    assert len(by_tool) == 3
+    for question in set(suggestions) - set(by_tool):
         asked = content_words(question)
         assert any(len(asked & content_words(f"{fact.text} {fact.heading}")) >= min(2, len(asked)) for fact in facts), (
             question
         )
         assert not reply(client, question).startswith(PHRASES["en"]["unknown"]), question
+
+
+def test_the_index_tells_what_to_ask() -> None:
+    """What it says to try with the tools is what the pizza shop suggests."""
+    _, index = read("index.html")
+    shown = " ".join(" ".join(index.words).split())
+    pizza = DEMO_CLIENTS[0].widget_config.suggestions
+    assert [question for question in pizza[:3] if question not in shown] == []
 
 
 @pytest.mark.parametrize(
