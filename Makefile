@@ -26,6 +26,7 @@ run: install ## Frontdesk on http://localhost:8000 with its own Postgres, Redis 
 test: install check ## Every check and every test, on the real services and a real browser
 	$(NODE_PATH_FIRST) node --test --test-reporter=dot 'widget-src/**/*.test.ts'
 	$(BIN)/python -m tests.browser.chromium --ensure
+	$(BIN)/python -m tests.mariadb --ensure
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 install: .venv/installed ## The environment in .venv/ and the built assets: what both commands do first

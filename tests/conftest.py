@@ -1,4 +1,4 @@
-"""What every test may use: real services (`services.py`) and a real browser (`browser/chromium.py`)."""
+"""What every test may use: real services (`services.py`, `mariadb.py`) and a real browser (`browser/chromium.py`)."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from tests.browser.chromium import find_chromium
 
-pytest_plugins = ["tests.services", "tests.support"]
+pytest_plugins = ["tests.services", "tests.support", "tests.mariadb", "tests.tools.sql_shops", "tests.tools.sql_desk"]
 
 
 @pytest.fixture(scope="session")

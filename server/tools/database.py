@@ -80,11 +80,12 @@ class Databases:
             template = parse(kind, statement)
         except Invalid as error:
             raise DatabaseFault("statement", error.message) from None
+        values = {name: _number(value) for name, value in parameters.items()}
         return await self._run(
             (kind, connection),
             timeout_s,
             lambda session, seconds: session.select(
-                template, parameters, Limits(seconds=seconds, rows=max_rows, bytes=MAX_BYTES)
+                template, values, Limits(seconds=seconds, rows=max_rows, bytes=MAX_BYTES)
             ),
         )
 
@@ -183,6 +184,11 @@ class Databases:
         left = [waiting for waiting in self._idle.pop(key) if waiting.session is not session]
         if left:
             self._idle[key] = left
+
+
+def _number(value: Any) -> Any:
+    """2.0 is an integer to JSON Schema; LIMIT wants it without its point."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
 
 
 def _servers_share(left: float) -> float:

@@ -287,7 +287,11 @@ def _fault(error: Exception) -> DatabaseFault:
         reason = str(error.args[-1])
         if code == 2003 and isinstance(cause, OSError):
             reason = os.strerror(cause.errno) if cause.errno else str(cause)
-        return DatabaseFault(_BY_CODE.get(code, "statement"), f"{reason} ({code})")
+        kind = _BY_CODE.get(code, "statement")
+        if code == 1267 and "COERCIBLE" in reason:
+            # What is compared is not two columns: a parameter has a character that a column cannot have.
+            kind = "argument"
+        return DatabaseFault(kind, f"{reason} ({code})")
     if isinstance(error, UnicodeEncodeError):
         return DatabaseFault("argument", str(error))
     if isinstance(error, OSError):
