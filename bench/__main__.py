@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 
 import msgspec
 import uvloop
@@ -18,14 +19,16 @@ import uvloop
 from bench import measure
 from bench.measure import Load
 from bench.report import Figure, Report, Row, percentile, table
-from bench.servers import Cores, Frontdesk, free_port, frontdesk_world, process, split_cores
+from bench.servers import Cores, Process, free_port, process, split_cores
 from bench.speakers import FrontdeskSite, RelaySite, Site
+from bench.world import Frontdesk, frontdesk_world, serving
 
 OUTPUT = Path(__file__).parent / "output"
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """How much is measured. First tokens: `visitors` ask `questions` each, a round."""
+    """How much is measured. First tokens: `visitors` ask `questions` each, a round. Steps of one tool: `one_tool`
+    visitors ask as many; of ten tools: `ten_tools` visitors."""
 
     rounds: int
     paced: Load
@@ -33,6 +36,8 @@ class Plan(msgspec.Struct, frozen=True):
     visitors: int
     questions: int
     sockets: int
+    one_tool: int
+    ten_tools: int
 
 
 WHOLE = Plan(
@@ -42,6 +47,8 @@ WHOLE = Plan(
     visitors=12,
     questions=5,
     sockets=1_000,
+    one_tool=8,
+    ten_tools=2,
 )
 QUICK = Plan(
     rounds=2,
@@ -50,9 +57,14 @@ QUICK = Plan(
     visitors=4,
     questions=5,
     sockets=200,
+    one_tool=4,
+    ten_tools=1,
 )
 # Tokens of an answer whose first one is waited for.
 _SHORT = 20
+# Milliseconds that a webhook takes: one that is asked alone, and ten that are asked at once.
+_ONE_TOOL = (20,)
+_TEN_TOOLS = tuple(range(30, 301, 30))
 
 
 class Samples(msgspec.Struct):
@@ -64,6 +76,24 @@ class Samples(msgspec.Struct):
     p99: list[float] = []
     idle: list[float] = []
     waits: list[float] = []
+
+
+class ToolSamples(msgspec.Struct):
+    """What the rounds gave for steps of tools. `overhead` of one call in milliseconds, `ten` calls in times of the
+    slowest; `..._p50` are the rounds'."""
+
+    overhead: list[float] = []
+    overhead_p50: list[float] = []
+    ten: list[float] = []
+    ten_p50: list[float] = []
+
+
+class Found(msgspec.Struct):
+    """All samples of a run."""
+
+    relay: Samples = msgspec.field(default_factory=Samples)
+    frontdesk: Samples = msgspec.field(default_factory=Samples)
+    tools: ToolSamples = msgspec.field(default_factory=ToolSamples)
 
 
 class Bench:
@@ -84,64 +114,80 @@ class Bench:
             yield RelaySite(running)
 
     @contextmanager
-    def _server(self) -> Iterator[Site]:
-        port, frontdesk = free_port(), self._frontdesk
-        serve = [sys.executable, "-c", "from server.cli import main; main()", "serve", "--host", "127.0.0.1"]
-        command = [*serve, "--port", str(port)]
-        log = OUTPUT / "frontdesk.log"
-        with process(
-            "Frontdesk", command, port, cores=self._cores.server, log=log, environ=frontdesk.environ
-        ) as running:
-            yield FrontdeskSite(running, frontdesk.public_key)
+    def _server(self) -> Iterator[Process]:
+        with serving(self._frontdesk, cores=self._cores, log=OUTPUT / "frontdesk.log") as running:
+            yield running
 
-    def run(self, plan: Plan, runner: asyncio.Runner) -> dict[str, Samples]:
-        found = {"relay": Samples(), "frontdesk": Samples()}
-        for name, start in (("relay", self._relay), ("frontdesk", self._server)):
-            with start() as site:
-                _say(f"{name}: {plan.sockets} idle sockets")
-                found[name].idle.append(runner.run(measure.idle_socket(site, plan.sockets)) / 1024)
+    def _plain(self, server: Process) -> Site:
+        return FrontdeskSite(server, self._frontdesk.public_key)
+
+    def run(self, plan: Plan, runner: asyncio.Runner) -> Found:
+        found = Found()
+        with self._relay() as relay:
+            self._idle(plan, runner, "relay", relay, found.relay)
+        with self._server() as server:
+            self._idle(plan, runner, "frontdesk", self._plain(server), found.frontdesk)
         with self._relay() as relay, self._server() as server:
-            sites = {"relay": relay, "frontdesk": server}
-            for site in sites.values():
+            plain, with_tools = self._plain(server), FrontdeskSite(server, self._frontdesk.tools_key)
+            for site in (relay, plain):
                 runner.run(measure.cpu_per_token(site, QUICK.unpaced))  # warm
+            runner.run(self._tools(QUICK, with_tools, ToolSamples()))
             for number in range(plan.rounds):
                 _say(f"round {number + 1} of {plan.rounds}")
-                runner.run(self._round(plan, sites, found))
+                runner.run(self._round(plan, relay, found.relay))
+                runner.run(self._round(plan, plain, found.frontdesk))
+                runner.run(self._tools(plan, with_tools, found.tools))
         return found
 
-    async def _round(self, plan: Plan, sites: dict[str, Site], found: dict[str, Samples]) -> None:
-        for name, site in sites.items():
-            samples = found[name]
-            samples.paced.append(await measure.cpu_per_token(site, plan.paced))
-            samples.unpaced.append(await measure.cpu_per_token(site, plan.unpaced))
-            own = await measure.own_first_token(self._upstream, plan.visitors * plan.questions, _SHORT)
-            waits = await measure.first_tokens(site, plan.visitors, plan.questions, _SHORT)
-            added = [(wait - own) * 1e3 for wait in waits]
-            samples.waits += added
-            samples.p50.append(percentile(added, 50))
-            samples.p99.append(percentile(added, 99))
+    def _idle(self, plan: Plan, runner: asyncio.Runner, name: str, site: Site, samples: Samples) -> None:
+        _say(f"{name}: {plan.sockets} idle sockets")
+        samples.idle.append(runner.run(measure.idle_socket(site, plan.sockets)) / 1024)
+
+    async def _round(self, plan: Plan, site: Site, samples: Samples) -> None:
+        samples.paced.append(await measure.cpu_per_token(site, plan.paced))
+        samples.unpaced.append(await measure.cpu_per_token(site, plan.unpaced))
+        own = await measure.own_first_token(self._upstream, plan.visitors * plan.questions, _SHORT)
+        waits = await measure.first_tokens(site, plan.visitors, plan.questions, _SHORT)
+        added = [(wait - own) * 1e3 for wait in waits]
+        samples.waits += added
+        samples.p50.append(percentile(added, 50))
+        samples.p99.append(percentile(added, 99))
+
+    async def _tools(self, plan: Plan, site: Site, samples: ToolSamples) -> None:
+        one = await measure.tool_steps(
+            site, self._upstream, _ONE_TOOL, visitors=plan.one_tool, questions=plan.questions
+        )
+        ten = await measure.tool_steps(
+            site, self._upstream, _TEN_TOOLS, visitors=plan.ten_tools, questions=plan.questions
+        )
+        overhead, times = [step.overhead_ms for step in one], [step.times_slowest for step in ten]
+        samples.overhead += overhead
+        samples.overhead_p50.append(median(overhead))
+        samples.ten += times
+        samples.ten_p50.append(median(times))
 
 
-def report(plan: Plan, found: dict[str, Samples]) -> Report:
+def report(plan: Plan, found: Found) -> Report:
     """Percentiles are those of all samples; their least and most are rounds'."""
-    a, b = found["relay"], found["frontdesk"]
+    a, b, tools = found.relay, found.frontdesk, found.tools
 
     def row(name: str, unit: str, field: str, limit: float, *, relative: bool = False) -> Row:
         return Row(name, unit, Figure.of(getattr(a, field)), Figure.of(getattr(b, field)), limit, relative)
 
     def wait(percent: int, field: str, limit: float) -> Row:
-        relay, frontdesk = (
-            msgspec.structs.replace(Figure.of(getattr(each, field)), median=percentile(each.waits, percent))
-            for each in (a, b)
-        )
+        relay, frontdesk = (Figure.over(getattr(each, field), percentile(each.waits, percent)) for each in (a, b))
         return Row(f"added to the first token, p{percent}", "ms", relay, frontdesk, limit)
 
+    overhead = Figure.over(tools.overhead_p50, median(tools.overhead))
+    ten = Figure.over(tools.ten_p50, median(tools.ten))
     rows = [
         row(f"CPU a token, {plan.paced.rate} tokens/s", "us", "paced", 1.5, relative=True),
         row("CPU a token, unpaced", "us", "unpaced", 1.5, relative=True),
         wait(50, "p50", 5),
         wait(99, "p99", 20),
         row("memory of an idle socket", "KB", "idle", 40),
+        Row("overhead of a tool step, p50", "ms", None, overhead, 5),
+        Row("ten tools in a step, p50", "x slowest", None, ten, 1.1, decimals=2),
     ]
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     return Report(datetime.now(UTC).isoformat(timespec="minutes"), machine, plan.rounds, rows)

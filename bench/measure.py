@@ -1,15 +1,17 @@
-"""The three things that are measured of each server."""
+"""The things that are measured of a server."""
 
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 from statistics import median
 
 import httptools
 import msgspec
 
-from bench import upstream
-from bench.speakers import Site, Visitor
+from bench import tool_step, upstream
+from bench.speakers import Answered, Site, Visitor
+from bench.tool_step import Step
 
 # Seconds for a server to finish what follows an answer (its journal, its caches), which counts as its work.
 _SETTLE_S = 0.3
@@ -49,6 +51,26 @@ async def first_tokens(site: Site, visitors: int, questions: int, tokens: int) -
             waits += await _ask(visitor, 1, tokens, 0)
         _close([visitor])
     return waits
+
+
+async def tool_steps(site: Site, port: int, waits_ms: Sequence[int], *, visitors: int, questions: int) -> list[Step]:
+    """Questions that make the model use a tool for each of the waits at once, one question at a time.
+
+    The site's client has the tools; `port` is the upstream's. Raises RuntimeError when a step went wrong.
+    """
+    before = len(tool_step.steps(port))
+    expected = "".join(upstream.answer(upstream.AFTER_TOOLS))
+    for visitor in await _visit(site, visitors):
+        for _ in range(questions):
+            await asyncio.sleep(_PAUSE_S)
+            await _hear(visitor, tool_step.question(waits_ms), expected)
+        _close([visitor])
+    steps = tool_step.steps(port)[before:]
+    if len(steps) != visitors * questions:
+        raise RuntimeError(f"{visitors * questions} answers took {len(steps)} steps of tools")
+    for step in steps:
+        step.check()
+    return steps
 
 
 async def idle_socket(site: Site, sockets: int) -> float:
@@ -115,11 +137,16 @@ async def _ask(visitor: Visitor, answers: int, tokens: int, rate: int) -> list[f
     expected = "".join(upstream.answer(tokens))
     waits: list[float] = []
     for _ in range(answers):
-        answered = await visitor.ask(upstream.question(tokens, rate))
-        if answered.text != expected:
-            raise RuntimeError(f"an answer of {len(expected)} characters arrived with {len(answered.text)}")
+        answered = await _hear(visitor, upstream.question(tokens, rate), expected)
         waits.append(answered.first_s)
     return waits
+
+
+async def _hear(visitor: Visitor, question: str, expected: str) -> Answered:
+    answered = await visitor.ask(question)
+    if answered.text != expected:
+        raise RuntimeError(f"an answer of {len(expected)} characters arrived with {len(answered.text)}")
+    return answered
 
 
 def _close(visitors: list[Visitor]) -> None:

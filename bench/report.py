@@ -17,24 +17,39 @@ class Figure(msgspec.Struct, frozen=True):
     def of(cls, values: Sequence[float]) -> "Figure":
         return cls(median(values), min(values), max(values))
 
+    @classmethod
+    def over(cls, rounds: Sequence[float], value: float) -> "Figure":
+        """`value` is that of all samples together; the least and the most are rounds'."""
+        return cls(value, min(rounds), max(rounds))
+
 
 class Row(msgspec.Struct, frozen=True):
-    """One line: the same figure of both servers. `limit` bounds Frontdesk's median, or with `relative` its ratio."""
+    """One line: the same figure of both servers, or Frontdesk's alone where `relay` is None.
+
+    `limit` bounds Frontdesk's median, or with `relative` its ratio; `decimals` are those that are shown.
+    """
 
     name: str
     unit: str
-    relay: Figure
+    relay: Figure | None
     frontdesk: Figure
     limit: float
     relative: bool = False
+    decimals: int = 1
 
     @property
-    def ratio(self) -> float:
-        return self.frontdesk.median / self.relay.median
+    def ratio(self) -> float | None:
+        """Frontdesk's over the relay's; None when the relay has none."""
+        return None if self.relay is None else self.frontdesk.median / self.relay.median
 
     @property
     def reached(self) -> bool:
-        return (self.ratio if self.relative else self.frontdesk.median) <= self.limit
+        """Raises ValueError for a ratio that is to be reached and that nothing gives."""
+        if not self.relative:
+            return self.frontdesk.median <= self.limit
+        if self.ratio is None:
+            raise ValueError(f"{self.name} is held against the relay, which has no such figure")
+        return self.ratio <= self.limit
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -59,12 +74,16 @@ def table(report: Report) -> str:
     ]
     for row in report.rows:
         limit = f"{'ratio ' if row.relative else ''}<= {row.limit:g}"
+        ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
         lines.append(
-            f"{row.name + ', ' + row.unit:36}{_cell(row.relay):>24}{_cell(row.frontdesk):>24}{row.ratio:>7.2f}"
+            f"{row.name + ', ' + row.unit:36}{_cell(row, row.relay):>24}{_cell(row, row.frontdesk):>24}{ratio:>7}"
             f"  {limit} {'reached' if row.reached else 'MISSED'}"
         )
     return "\n".join(lines)
 
 
-def _cell(figure: Figure) -> str:
-    return f"{figure.median:.1f} ({figure.least:.1f} to {figure.most:.1f})"
+def _cell(row: Row, figure: Figure | None) -> str:
+    if figure is None:
+        return "-"
+    median, least, most = (f"{each:.{row.decimals}f}" for each in (figure.median, figure.least, figure.most))
+    return f"{median} ({least} to {most})"

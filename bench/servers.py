@@ -1,6 +1,5 @@
 """The processes of a measurement: each on its core, with a clock for its CPU and a scale for its memory."""
 
-import asyncio
 import os
 import socket
 import subprocess
@@ -11,18 +10,9 @@ from pathlib import Path
 
 import msgspec
 import psutil
-import psycopg
-
-from server import embedded, ids
-from server.cli.migrate import upgrade
-from server.net.signing import Keyring
-from server.repositories import clients
-from server.repositories.pool import open_pool, reading
 
 # Seconds for a server to come up.
 _START_S = 30.0
-ORIGIN = "https://bench.example"
-_PLAN = "bench"
 
 
 class Cores(msgspec.Struct, frozen=True):
@@ -90,52 +80,3 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-class Frontdesk(msgspec.Struct, frozen=True):
-    """What `frontdesk serve` needs, and a client whose plan has room for a benchmark."""
-
-    environ: dict[str, str]
-    public_key: str
-
-
-@contextmanager
-def frontdesk_world(data_dir: Path, upstream: int) -> Iterator[Frontdesk]:
-    """PostgreSQL with durable settings, Redis, the schema and one client."""
-    secret = os.urandom(32).hex()
-    with embedded.services(data_dir) as services:
-        upgrade(services.database_url)
-        environ = {
-            "DATABASE_URL": services.database_url,
-            "REDIS_URL": services.redis_url,
-            "FRONTDESK_SECRET_KEYS": secret,
-            "LLM_PROVIDER": "openai",
-            "LLM_MODEL": "bench",
-            "OPENAI_API_KEY": "bench",
-            "OPENAI_BASE_URL": f"http://127.0.0.1:{upstream}/v1",
-            "LOG_FORMAT": "json",
-        }
-        yield Frontdesk(environ, asyncio.run(_create_client(services.database_url, Keyring((secret,)))))
-
-
-async def _create_client(database_url: str, keyring: Keyring) -> str:
-    with psycopg.connect(database_url) as connection:
-        connection.execute(
-            "insert into plans (name, monthly_messages, requests_per_minute) values (%s, null, 1000000)", [_PLAN]
-        )
-    pool = await open_pool(database_url, max_size=1, application_name="frontdesk bench")
-    try:
-        async with reading(pool) as conn:
-            client = await clients.create(
-                conn,
-                name="Bench",
-                domain="bench.example",
-                allowed_origins=[ORIGIN],
-                public_key=ids.public_key(),
-                api_key_hash=keyring.digest("api-key", ids.secret_key()),
-                api_key_prefix="bench",
-                plan_type=_PLAN,
-            )
-    finally:
-        await pool.close()
-    return client.public_key
