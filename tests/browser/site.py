@@ -4,14 +4,18 @@
 site on another origin: what a page there may hold, and which headers it has, is the test's to say.
 """
 
+import socket
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
 from server.embedded import demo
 from server.net.signing import Keyring
+from server.net.vault import Vault
 from server.repositories.clients import Client
 from server.repositories.pool import Pool, open_pool, reading
 from server.settings import Settings
@@ -55,12 +59,12 @@ async def open_website() -> AsyncIterator[Website]:
         await runner.cleanup()
 
 
-class _OnPort(Instance):
-    """An instance on a given port; 0 takes a free one."""
+class _Listening(Instance):
+    """An instance behind a socket that listens already, so that it can be told its own address."""
 
-    def __init__(self, settings: Settings, port: int) -> None:
+    def __init__(self, settings: Settings, listener: socket.socket) -> None:
         super().__init__(settings)
-        self._server.config.port = port
+        self._thread = threading.Thread(target=self._server.run, args=([listener],), name="instance", daemon=True)
 
 
 class Site:
@@ -83,6 +87,11 @@ class Site:
         """The pizza shop's demo page."""
         return f"{self.url}/demo/pizza/"
 
+    @property
+    def bakery(self) -> str:
+        """The bakery's demo page."""
+        return f"{self.url}/demo/bakery/"
+
     def page(
         self, head: str = "", body: str = "", *, attributes: str = "", script: bool = True, lang: str = "en"
     ) -> str:
@@ -97,10 +106,15 @@ class Site:
     async def start(self) -> None:
         """Also after a stop: on the same port."""
         assert self._instance is None, "it runs already"
-        instance = _OnPort(self.settings, self._port)
+        listener = socket.create_server(("127.0.0.1", self._port))
+        self._port = listener.getsockname()[1]
+        # As `frontdesk dev`: the shops' own systems are this server's, and their callbacks come back to it.
+        settings = msgspec.structs.replace(
+            self.settings, demo=True, public_url=self.url, allow_private_egress=("127.0.0.1/32",)
+        )
+        instance = _Listening(settings, listener)
         await instance.start()
         self._instance = instance
-        self._port = int(instance.url.rpartition(":")[2])
 
     async def stop(self) -> None:
         """Ends the instance and with it every socket."""
@@ -109,9 +123,11 @@ class Site:
             self._instance = None
 
     async def seed(self) -> list[Client]:
-        """The demo shops, which allow this site's own origin and the customer's website."""
+        """The demo shops with their tools, which allow this site's own origin and the customer's website."""
         async with reading(self._pool) as conn:
-            found = await demo.seed(conn, Keyring(self.settings.secret_keys), origins=[self.url, self.website.url])
+            keys = self.settings.secret_keys
+            origins = [self.url, self.website.url]
+            found = await demo.seed(conn, Keyring(keys), Vault(keys), origins=origins, base_url=self.url)
         self.keys = {slug: client.public_key for slug, client in zip(SHOPS, found, strict=True)}
         return found
 

@@ -94,7 +94,7 @@ async def test_wrong_calls_warn_and_never_throw(site: Site, window: Window) -> N
 
 
 async def test_a_jwt_is_passed_on_and_not_believed(site: Site, window: Window) -> None:
-    """`identify` reaches the server, which does not verify identities yet and says so; the chat goes on."""
+    """`identify` reaches the server, which has no secret of this client to check it with; the chat goes on."""
     chat = await window.open(site.website.put("/", site.page(STUB)))
     await chat.settled()
     await chat.call("send", "One")
@@ -102,7 +102,7 @@ async def test_a_jwt_is_passed_on_and_not_believed(site: Site, window: Window) -
     await chat.call("identify", "eyJhbGciOiJIUzI1NiJ9.e30.x")
     await chat.page.wait_for_function("() => document.documentElement.heard.some(([name]) => name === 'error')")
     [error] = [detail for name, detail in await heard(chat) if name == "error"]
-    assert error["code"] == "identity_unavailable"
+    assert error["code"] == "identity_off"
     await chat.call("send", "Two")
     await chat.answered(2)
 

@@ -54,7 +54,13 @@ ENGLISH = {
     "found": "In the oven since 18:42",
     "track": "Finding the driver",
     "lost": "The driver cannot be reached",
-    "book": "Book a table for two at 19:00",
+    "book": "Making your booking",
+    "details": "Date: Friday, Time: 19:00, Party size: 2",
+    "cancel": "Cancelling your old booking and writing to everybody who was invited",
+    "many": "Reference: BK-5E1D0A, Reason: " + "the party grew and a larger table is wanted, " * 3 + "Guests: "
+    '["ana@example.com","bartholomew.featherstonehaugh@a-very-long-domain.example"], Refund: true',
+    "late": "Ordering flowers for the table",
+    "no": "You declined, so it was not done.",
     "booked": "Your table for two is booked for 19:00.",
     "part": "Our sourdough rests for 48 hours, and then it",
     "sorry": "Sorry, I cannot answer right now. Please try again in a moment.",
@@ -83,7 +89,13 @@ HEBREW = {
     "found": "בתנור מאז 18:42",
     "track": "מחפשים את השליח",
     "lost": "אי אפשר להשיג את השליח",
-    "book": "הזמנת שולחן לשניים בשעה 19:00",
+    "book": "מבצעים את ההזמנה",
+    "details": "תאריך: יום שישי, שעה: 19:00, סועדים: 2",
+    "cancel": "מבטלים את ההזמנה הקודמת וכותבים לכל מי שהוזמן",
+    "many": "Reference: BK-5E1D0A, סיבה: " + "הקבוצה גדלה וצריך שולחן גדול יותר, " * 3 + "Guests: "
+    '["ana@example.com","bartholomew.featherstonehaugh@a-very-long-domain.example"], Refund: true',
+    "late": "מזמינים פרחים לשולחן",
+    "no": "סירבתם, ולכן זה לא בוצע.",
     "booked": "השולחן לשניים הוזמן לשעה 19:00.",
     "part": "בצק המחמצת נח 48 שעות, ואז הוא",
     "sorry": "מצטערים, אי אפשר לענות כרגע. נסו שוב בעוד רגע.",
@@ -227,17 +239,50 @@ async def tool_failed(stage: Stage) -> Locator:
     return stage.chat.fd("tool", state="failed")
 
 
+async def _question(stage: Stage, call: str, label: str, text: str | None, minutes: float = 5) -> Locator:
+    until = (datetime.now(UTC) + timedelta(minutes=minutes)).isoformat()
+    label, words = stage.words[label], stage.words[text] if text else None
+    await stage.tool("confirm_request", call, label=label, expires_at=until, text=words)
+    return stage.chat.fd("tool", state="confirm").last
+
+
 async def tool_confirm(stage: Stage) -> Locator:
-    soon = datetime.now(UTC) + timedelta(minutes=5)
-    await stage.tool("confirm_request", "call_3", label=stage.words["book"], expires_at=soon.isoformat())
+    """A question with what would be done."""
+    question = await _question(stage, "call_3", "book", "details")
+    await expect(question).to_contain_text(stage.words["details"])
     await expect(stage.chat.fd("deny")).to_be_visible()
+    return stage.chat.fd("approve")
+
+
+async def tool_many(stage: Stage) -> Locator:
+    """A second one with as much as may stand there."""
+    await _question(stage, "call_4", "cancel", "many")
+    await expect(stage.chat.fd("approve")).to_have_count(2)
+    return stage.chat.fd("deny").last
+
+
+async def tool_expired(stage: Stage) -> Locator:
+    """The second is answered, and a third, without details, came too late to be."""
+    await stage.chat.fd("deny").last.click()
+    heard = await stage.player.hear("tool.confirm")
+    assert (heard["call_id"], heard["approved"]) == ("call_4", False)
+    await _question(stage, "call_5", "late", None, minutes=-1)
+    await expect(stage.chat.fd("approve").last).to_be_disabled()
+    return stage.chat.fd("expired")
+
+
+async def tool_declined(stage: Stage) -> Locator:
+    """Both are over; the first still waits."""
+    for call in ("call_4", "call_5"):
+        await stage.tool("finished", call, ok=False, summary=stage.words["no"])
+    await expect(stage.chat.fd("tool", state="failed")).to_have_count(3)
     return stage.chat.fd("approve")
 
 
 async def tool_approved(stage: Stage) -> Locator:
     """The visitor allows it: the server hears so, and the steps stay with the answer."""
     await stage.chat.fd("approve").click()
-    heard = await stage.player.hear("tool.confirm")
+    heard = await stage.player.hear("tool.confirm", 2)
     assert (heard["call_id"], heard["approved"]) == ("call_3", True)
     await stage.tool("finished", "call_3", summary=None)
     await stage.complete(stage.words["booked"])
@@ -388,6 +433,9 @@ STATES: tuple[tuple[str, Callable[[Stage], Awaitable[Locator]]], ...] = (
     ("tool-done", tool_done),
     ("tool-failed", tool_failed),
     ("tool-confirm", tool_confirm),
+    ("tool-many", tool_many),
+    ("tool-expired", tool_expired),
+    ("tool-declined", tool_declined),
     ("tool-approved", tool_approved),
     ("stopped", stopped),
     ("failed", failed),

@@ -13,24 +13,33 @@ from tests.wire_servers import Answer, Failure, WireServer
 LONG = " ".join(f"Sentence {number} of the long answer about our oven." for number in range(1, 13))
 
 
-async def test_a_suggestion_is_answered_with_a_table(demo_site: Site, window: Window) -> None:
-    """A click on a suggestion asks it, and the menu comes as a table with bold prices, word by word."""
+async def test_a_suggestion_is_answered(demo_site: Site, window: Window) -> None:
+    """A click on a suggestion asks it, word by word it is answered, and the suggestions are gone."""
     chat = await window.open(demo_site.pizza)
     await chat.open()
     await expect(chat.fd("message", id="welcome")).to_be_visible()
-    first = chat.fd("suggestion").first
-    question = await first.inner_text()
+    hours = chat.fd("suggestion").filter(has_text="open")
+    question = await hours.inner_text()
     await chat.watch_growth()
-    await first.click()
+    await hours.click()
 
     answer = chat.text(await chat.answered())
     await expect(chat.text(chat.user())).to_have_text(question)
-    await expect(answer.locator("table tbody tr").first).to_be_visible()
-    await expect(answer.locator("strong").first).to_be_visible()
-    assert not re.search(r"\*\*|\|", await answer.inner_text()), "markdown is left over"
+    await expect(answer).to_contain_text("Sunday")
     await expect(chat.fd("suggestion")).to_have_count(0)
     lengths = await chat.growth()
     assert len(lengths) >= 5 and lengths == sorted(lengths), lengths
+
+
+async def test_a_menu_comes_as_a_table(demo_site: Site, window: Window) -> None:
+    """With bold prices, and nothing left of the markdown."""
+    chat = await window.open(demo_site.pizza)
+    await chat.open()
+    await chat.say("What sides do you have?")
+    answer = chat.text(await chat.answered())
+    await expect(answer.locator("table tbody tr").first).to_be_visible()
+    await expect(answer.locator("strong").first).to_be_visible()
+    assert not re.search(r"\*\*|\|", await answer.inner_text()), "markdown is left over"
 
 
 async def test_a_typed_question_is_answered(site: Site, window: Window, model: WireServer) -> None:
