@@ -20,9 +20,9 @@ from server.net.signing import Keyring
 from server.net.vault import Vault
 from server.repositories import clients
 from server.repositories.pool import open_pool, reading
-from server.tools.definition import ToolDefinition, ToolOptions
-from server.tools.setup import Setup
-from server.tools.setup_tools import define_tool, enable_tool
+from server.tools.setup.base import Setup
+from server.tools.setup.definition import ToolDefinition, ToolOptions
+from server.tools.setup.tools import define_tool, enable_tool
 
 _PLAN = "bench"
 # The upstream is also the webhook, on this machine.

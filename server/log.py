@@ -12,6 +12,19 @@ from typing import Any, Literal
 
 import structlog
 
+# Libraries whose every request would be a line.
+_CHATTY = (
+    "httpx",
+    "httpcore",
+    "httpx2",
+    "httpcore2",
+    "openai",
+    "anthropic",
+    "aiohttp",
+    "uvicorn",
+    "yoyo",
+    "asyncio",
+)
 _SECRET_NAMES = re.compile(
     r"(?:^|[_-])(?:token|keys?|secrets?|password|authorization|cookie|text|content|prompt)$", re.IGNORECASE
 )
@@ -85,5 +98,16 @@ def configure(level: str, form: Literal["text", "json"]) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    for chatty in ("httpx", "httpcore", "httpx2", "httpcore2", "openai", "anthropic", "uvicorn", "yoyo", "asyncio", "aiohttp"):
+    for chatty in _CHATTY:
+        "httpx",
+        "httpcore",
+        "httpx2",
+        "httpcore2",
+        "openai",
+        "anthropic",
+        "uvicorn",
+        "yoyo",
+        "asyncio",
+        "aiohttp",
+    ):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))

@@ -27,12 +27,12 @@ from server.net.vault import Vault
 from server.recovery import Recoverer
 from server.repositories.pool import Pool, open_pool
 from server.settings import Settings
-from server.tools.callbacks import Callbacks
 from server.tools.catalogue import Catalogue
-from server.tools.database import Databases
-from server.tools.live import LiveData
-from server.tools.n8n import N8n
+from server.tools.live.data import LiveData
 from server.tools.runner import Runner
+from server.tools.sql.databases import Databases
+from server.tools.webhook.callbacks import Callbacks
+from server.tools.webhook.n8n import N8n
 from server.turns.accounting import Accounting
 from server.turns.approval import Approvals
 from server.turns.calls import Calls

@@ -7,7 +7,7 @@ from server.api.endpoint import Endpoint, Parameter
 from server.api.responses import json
 from server.errors import TooLarge
 from server.services import Services
-from server.tools.callbacks import BODY_BYTES, PATH, ToolCallback, ToolCallbackTaken
+from server.tools.webhook.callbacks import BODY_BYTES, PATH, ToolCallback, ToolCallbackTaken
 
 
 async def receive(request: Request, services: Services) -> Response:

@@ -10,13 +10,15 @@ from server.cli.setting_up import client_option, contents, with_setup
 from server.cli.shared import Group, data_dir_option, json_option, print_json
 from server.errors import Invalid
 from server.repositories.endpoints import Endpoint
-from server.tools import definition, setup_endpoints, setup_integrations
-from server.tools.connection_test import Verdict
-from server.tools.connections import IntegrationType
-from server.tools.database import Databases
-from server.tools.definition import EndpointDefinition
-from server.tools.setup import Setup
-from server.tools.setup_integrations import IntegrationView
+from server.tools.connections.check import Verdict
+from server.tools.connections.kinds import IntegrationType
+from server.tools.setup import definition
+from server.tools.setup import endpoints as setup_endpoints
+from server.tools.setup import integrations as setup_integrations
+from server.tools.setup.base import Setup
+from server.tools.setup.definition import EndpointDefinition
+from server.tools.setup.integrations import IntegrationView
+from server.tools.sql.databases import Databases
 
 config_option = click.option(
     "--config",

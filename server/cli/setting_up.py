@@ -14,7 +14,7 @@ from server.errors import TooLarge
 from server.net.egress import Egress
 from server.net.vault import Vault
 from server.repositories.pool import open_pool
-from server.tools.setup import Setup
+from server.tools.setup.base import Setup
 
 T = TypeVar("T")
 

@@ -9,10 +9,11 @@ from msgspec import UNSET
 from server.cli.setting_up import client_option, contents, with_setup
 from server.cli.shared import Group, data_dir_option, json_option, print_json
 from server.repositories.tools import Tool
-from server.tools import definition, setup_tools
-from server.tools.definition import ToolDefinition, ToolOptions
-from server.tools.setup import Setup
-from server.tools.setup_tools import ClientToolView, Enabled
+from server.tools.setup import definition
+from server.tools.setup import tools as setup_tools
+from server.tools.setup.base import Setup
+from server.tools.setup.definition import ToolDefinition, ToolOptions
+from server.tools.setup.tools import ClientToolView, Enabled
 from server.tools.tool import Proof
 
 

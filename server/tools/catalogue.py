@@ -15,7 +15,7 @@ from server.repositories.client_tools import ClientTool
 from server.repositories.clients import Client
 from server.repositories.endpoints import OfferedEndpoint
 from server.repositories.pool import Pool, reading
-from server.tools.schema import NO_ARGUMENTS, check_bound, checker
+from server.tools.arguments.schema import NO_ARGUMENTS, check_bound, checker
 from server.tools.tool import Effect, Endpoint, Proof, Tool, VisitorField, Webhook
 from server.tools.toolbox import Toolbox
 

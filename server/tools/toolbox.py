@@ -7,8 +7,8 @@ import msgspec
 
 from server.errors import FrontdeskError
 from server.llm.provider import ToolSpec
-from server.tools.json_limits import MAX_DEPTH, deeper_than, holds_nul
-from server.tools.schema import MAX_BYTES, Checker, checker
+from server.tools.arguments.json_limits import MAX_DEPTH, deeper_than, holds_nul
+from server.tools.arguments.schema import MAX_BYTES, Checker, checker
 from server.tools.tool import Tool
 
 

@@ -14,8 +14,8 @@ from jsonschema import Draft202012Validator
 
 from server.protocol.http import ErrorBody
 from server.settings import Settings
-from server.tools.callbacks import BODY_BYTES, PATH
 from server.tools.tool import Call
+from server.tools.webhook.callbacks import BODY_BYTES, PATH
 from tests.flows.support import Desk, open_desk
 from tests.tools.instance import PUBLIC_URL, Instance, Scene, new_scene, open_instance, signed, watching
 

@@ -13,8 +13,8 @@ from server.repositories import client_tools, clients, endpoints, integrations, 
 from server.repositories.client_tools import ClientToolChanges
 from server.repositories.pool import Pool, open_pool, unit_of_work
 from server.repositories.tools import ToolChanges
-from server.tools.connections import parse
-from server.tools.http_connection import ApiKey, HttpConnection
+from server.tools.connections.http import ApiKey, HttpConnection
+from server.tools.connections.kinds import parse
 from tests.embedded.demo_site import seed
 from tests.support import SECRET_KEYS
 

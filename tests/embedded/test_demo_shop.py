@@ -13,8 +13,8 @@ from server.embedded import demo_shop
 from server.embedded.demo_catalogue import DEMO_ENDPOINTS, DEMO_TOOLS
 from server.embedded.demo_data import DEMO_CLIENTS, DemoClient
 from server.embedded.demo_shop import SHOPS
+from server.tools.arguments.schema import check_schema
 from server.tools.labels import check_labels
-from server.tools.schema import check_schema
 
 PIZZA, BAKERY = SHOPS["pizza"], SHOPS["bakery"]
 # A Sunday, 10 in the morning in Portland.

@@ -18,12 +18,12 @@ from server.net.egress import Response
 from server.net.signing import Keyring
 from server.repositories.clients import Client
 from server.services import open_redis
-from server.tools.callbacks import Callbacks
 from server.tools.catalogue import Catalogue
-from server.tools.database import Databases
-from server.tools.live import LiveData
-from server.tools.n8n import N8n
+from server.tools.live.data import LiveData
+from server.tools.sql.databases import Databases
 from server.tools.tool import Call, Caller, Outcome
+from server.tools.webhook.callbacks import Callbacks
+from server.tools.webhook.n8n import N8n
 from tests.embedded.demo_site import CalledBack, Site, demo_site
 from tests.support import PATIENCE_S, SECRET_KEYS
 

@@ -18,8 +18,8 @@ import pytest
 from server.embedded import demo_shop
 from server.embedded.demo_catalogue import DEMO_TOOLS
 from server.net import webhooks
-from server.tools import definition
-from server.tools.definition import ToolDefinition
+from server.tools.setup import definition
+from server.tools.setup.definition import ToolDefinition
 from tests.examples.n8n_editor import FOLDER, WORKFLOWS, Parameter, Task, Workflow, fill, run
 
 # Types and versions as n8n 2.41's node packages list them, and how many outputs each has.

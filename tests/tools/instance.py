@@ -25,10 +25,10 @@ from server.repositories import client_tools, tool_executions, tools, turns
 from server.repositories.pool import Pool, open_pool, reading, unit_of_work
 from server.repositories.tool_executions import ToolExecution
 from server.services import open_redis
-from server.tools.breaker import Breakers
-from server.tools.callbacks import PATH, Callbacks, ToolCallbackTaken
-from server.tools.n8n import N8n
 from server.tools.tool import Call, Caller, Effect, Outcome, Person, Tool, Webhook
+from server.tools.webhook.breaker import Breakers
+from server.tools.webhook.callbacks import PATH, Callbacks, ToolCallbackTaken
+from server.tools.webhook.n8n import N8n
 from tests.repositories.conftest import Shop, new_client, new_conversation
 from tests.repositories.world import ask, say
 from tests.support import PATIENCE_S, SECRET_KEYS

@@ -11,9 +11,9 @@ from server.cache.rate_limit import RateLimiter
 from server.net.egress import Egress
 from server.net.vault import CONNECTION_CONFIG, Vault
 from server.services import open_redis
-from server.tools.database import Databases
-from server.tools.definition import EndpointDefinition
-from server.tools.live import LiveData
+from server.tools.live.data import LiveData
+from server.tools.setup.definition import EndpointDefinition
+from server.tools.sql.databases import Databases
 from server.tools.tool import Call, Caller, Effect, Endpoint, Outcome, Person, Tool, VisitorField
 from tests.tools.shop_server import TOKEN, ShopServer, shop_server
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from server.net.egress import Egress
-from server.tools.database import DatabaseFault, Databases, Rows
-from server.tools.database_connection import DatabaseConnection, DatabaseKind
+from server.tools.connections.database import DatabaseConnection, DatabaseKind
+from server.tools.sql.databases import DatabaseFault, Databases, Rows
 from tests.tools.sql_relay import Relay, relaying
 from tests.tools.sql_shops import PASSWORD, Shop
 

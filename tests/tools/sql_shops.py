@@ -12,7 +12,7 @@ import pymysql  # type: ignore[import-untyped]  # it has no types
 import pytest
 from psycopg import sql
 
-from server.tools.database_connection import DatabaseConnection, DatabaseKind
+from server.tools.connections.database import DatabaseConnection, DatabaseKind
 from tests.mariadb import MariaDb
 from tests.services import with_database
 

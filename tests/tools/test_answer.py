@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.errors import EgressError
-from server.tools.answer import BROKEN, UNREADABLE, WORDS, content, judge, plain, unreached, unwrapped, verdict
+from server.tools.webhook.answer import BROKEN, UNREADABLE, WORDS, content, judge, plain, unreached, unwrapped, verdict
 
 
 @pytest.mark.parametrize(

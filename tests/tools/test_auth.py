@@ -10,8 +10,8 @@ import pytest
 
 from server.errors import EgressError
 from server.net.egress import Egress
-from server.tools.auth import Authorizer, CredentialsRefused
-from server.tools.http_connection import HttpConnection, OAuth2
+from server.tools.connections.http import HttpConnection, OAuth2
+from server.tools.live.auth import Authorizer, CredentialsRefused
 from tests.tools.live_world import World, open_world
 from tests.tools.shop_server import CLIENT_ID, CLIENT_SECRET, TOKEN, answer, silence
 

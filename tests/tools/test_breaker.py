@@ -6,8 +6,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from server.tools import breaker as breaker_module
-from server.tools.breaker import FAILURES, REST_S, Breaker, Breakers
+from server.tools.webhook import breaker as breaker_module
+from server.tools.webhook.breaker import FAILURES, REST_S, Breaker, Breakers
 
 
 class Clock:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from server import ids
 from server.errors import Unauthorized
 from server.net.signing import Keyring
-from server.tools.callback_ticket import TOKEN_CHARACTERS, Ticket, Tickets
+from server.tools.webhook.ticket import TOKEN_CHARACTERS, Ticket, Tickets
 from tests.support import SECRET_KEYS
 
 KEYRING = Keyring(SECRET_KEYS)

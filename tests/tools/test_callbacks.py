@@ -17,10 +17,10 @@ from server.net import webhooks
 from server.net.vault import SIGNING_SECRET
 from server.repositories import client_tools, tool_executions, turns
 from server.repositories.pool import reading, unit_of_work
-from server.tools import callbacks as callbacks_module
-from server.tools.callback_ticket import Ticket
-from server.tools.callbacks import PATH, PROGRESS_A_SECOND, PROGRESS_CHARACTERS
 from server.tools.tool import Call, Outcome
+from server.tools.webhook import callbacks as callbacks_module
+from server.tools.webhook.callbacks import PATH, PROGRESS_A_SECOND, PROGRESS_CHARACTERS
+from server.tools.webhook.ticket import Ticket
 from tests.support import cable, eventually
 from tests.tools.instance import Instance, Scene, call_back, new_scene, open_instance, signed, watching
 

@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from server.net.egress import Egress
-from server.tools.connection_test import Verdict
-from server.tools.connection_test import test_connection as try_connection
-from server.tools.connections import parse
-from server.tools.http_connection import HttpConnection
-from server.tools.shop_connections import ShopifyConnection
+from server.tools.connections.check import Verdict
+from server.tools.connections.check import test_connection as try_connection
+from server.tools.connections.http import HttpConnection
+from server.tools.connections.kinds import parse
+from server.tools.connections.shops import ShopifyConnection
 from tests.tools.live_world import World, open_world
 from tests.tools.shop_server import (
     CLIENT_ID,

@@ -7,10 +7,10 @@ import pytest
 
 from server.errors import Invalid
 from server.net.egress import Egress
-from server.tools.connections import dump, parse, public_view
-from server.tools.database_connection import DatabaseConnection
-from server.tools.http_connection import ApiKey, Basic, Bearer, HttpConnection, NoAuth, OAuth2
-from server.tools.shop_connections import SHOPIFY_VERSION, ShopifyConnection, WooCommerceConnection
+from server.tools.connections.database import DatabaseConnection
+from server.tools.connections.http import ApiKey, Basic, Bearer, HttpConnection, NoAuth, OAuth2
+from server.tools.connections.kinds import dump, parse, public_view
+from server.tools.connections.shops import SHOPIFY_VERSION, ShopifyConnection, WooCommerceConnection
 from tests.net.ssrf_corpus import STATIC_URLS
 
 SECRET = "s3cret-3f9a81"

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from server.net.egress import Egress
-from server.tools.database import CONNECTIONS, DatabaseFault, Databases, Rows
-from server.tools.database_driver import Limits
-from server.tools.sql_template import Template
+from server.tools.sql.databases import CONNECTIONS, DatabaseFault, Databases, Rows
+from server.tools.sql.driver import Limits
+from server.tools.sql.template import Template
 from tests.support import PATIENCE_S
 from tests.tools.sql_desk import LOOPBACK, Desk, local
 from tests.tools.sql_relay import relaying

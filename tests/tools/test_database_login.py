@@ -13,8 +13,8 @@ import pytest
 from psycopg import sql
 
 from server.net.egress import Egress
-from server.tools.database import DatabaseFault, Databases
-from server.tools.database_connection import DatabaseConnection, DatabaseKind, Tls
+from server.tools.connections.database import DatabaseConnection, DatabaseKind, Tls
+from server.tools.sql.databases import DatabaseFault, Databases
 from tests.mariadb import running
 from tests.services import with_database
 from tests.tools.sql_desk import KINDS, Desk, local
@@ -253,7 +253,7 @@ async def test_the_machines_own_authorities_are_trusted(
 ) -> None:
     """Without a `ca` the certificate must be one that this machine trusts, for both drivers."""
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
-    from server.tools import database_mysql
+    from server.tools.sql import mysql as database_mysql
 
     for kind in KINDS:
         async with tls_desk(kind, request, authority, databases) as desk:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from server.net.egress import Egress
 from server.services import open_redis
-from server.tools.live import LiveData
+from server.tools.live.data import LiveData
 from server.tools.tool import MODEL_BYTES, Outcome
 from tests.tools.live_world import ANN, EVE, World, open_world
 from tests.tools.shop_server import TOKEN, answer, hang_up, silence

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from server.tools.http_endpoint import FETCH_S
+from server.tools.live.http_endpoint import FETCH_S
 from server.tools.tool import Endpoint, Tool, Webhook
 from tests.tools.live_world import ANN, EVE, World, open_world
 from tests.tools.shop_server import WOO_KEY, WOO_SECRET

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from server.net.vault import SIGNING_SECRET
-from server.tools.breaker import FAILURES, REST_S, Breakers
 from server.tools.tool import Effect, Outcome, Webhook
+from server.tools.webhook.breaker import FAILURES, REST_S, Breakers
 from tests.tools.instance import Instance, Scene, call_back, new_scene, open_instance, watching
 from tests.tools.webhook_server import Received, Reply, WebhookServer, says, text, webhook_server
 

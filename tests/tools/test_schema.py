@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.errors import Invalid
-from server.tools.json_limits import MAX_DEPTH, deeper_than, holds_nul
-from server.tools.schema import MAX_LEVELS, MAX_PROBLEMS, MAX_PROPERTIES, Checker, check_schema, checker
+from server.tools.arguments.json_limits import MAX_DEPTH, deeper_than, holds_nul
+from server.tools.arguments.schema import MAX_LEVELS, MAX_PROBLEMS, MAX_PROPERTIES, Checker, check_schema, checker
 
 ORDER: dict[str, Any] = {
     "type": "object",

@@ -16,12 +16,15 @@ from server.net.vault import CONNECTION_CONFIG, SIGNING_SECRET, Vault
 from server.repositories import client_tools, clients, endpoints, integrations, tools
 from server.repositories.clients import Client
 from server.repositories.pool import Pool, open_pool, reading, unit_of_work
-from server.tools import definition, setup_endpoints, setup_integrations, setup_tools
 from server.tools.catalogue import Catalogue
-from server.tools.connection_test import Verdict
-from server.tools.database import Databases
-from server.tools.definition import EndpointDefinition, ToolDefinition, ToolOptions
-from server.tools.setup import Setup
+from server.tools.connections.check import Verdict
+from server.tools.setup import definition
+from server.tools.setup import endpoints as setup_endpoints
+from server.tools.setup import integrations as setup_integrations
+from server.tools.setup import tools as setup_tools
+from server.tools.setup.base import Setup
+from server.tools.setup.definition import EndpointDefinition, ToolDefinition, ToolOptions
+from server.tools.sql.databases import Databases
 from tests.net.ssrf_corpus import STATIC_URLS
 from tests.support import SECRET_KEYS
 

@@ -7,8 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from server.errors import Invalid
-from server.tools.database_connection import DatabaseKind
-from server.tools.sql_template import MAX_LENGTH, Template, check_statement, parse
+from server.tools.connections.database import DatabaseKind
+from server.tools.sql.template import MAX_LENGTH, Template, check_statement, parse
 
 PG: DatabaseKind = "postgres_database"
 MY: DatabaseKind = "mysql_database"

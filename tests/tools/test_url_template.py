@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from server.errors import Invalid
-from server.tools.http_request import check_template
-from server.tools.response_path import check_response_path
+from server.tools.live.http_request import check_template
+from server.tools.live.response_path import check_response_path
 from tests.net.ssrf_corpus import STATIC_URLS
 
 BASE = "https://api.example.com/v1"

@@ -1,0 +1,1 @@
+"""JSON Schema of a tool's arguments: checked when it is set up and on every call."""

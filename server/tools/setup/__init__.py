@@ -1,0 +1,1 @@
+"""What the command line sets up: tools, integrations, endpoints. All validation stands here."""

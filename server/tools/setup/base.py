@@ -1,0 +1,45 @@
+"""What the command line and the console set up with. Every function checks all of it first: nothing changes when
+anything is wrong. Secrets go in sealed and never come out, but for the one that is made here and shown once."""
+
+import msgspec
+
+from server.errors import NotFound
+from server.net.egress import Egress
+from server.net.vault import CONNECTION_CONFIG, Vault
+from server.repositories import clients, integrations
+from server.repositories.clients import Client
+from server.repositories.integrations import Integration
+from server.repositories.pool import Conn, Pool
+from server.tools.connections import kinds as connections
+from server.tools.connections.kinds import Connection
+
+
+class Setup(msgspec.Struct, frozen=True):
+    """What setting up needs."""
+
+    pool: Pool
+    vault: Vault
+    egress: Egress
+
+
+async def known_client(conn: Conn, client_id: int) -> Client:
+    """Raises NotFound."""
+    client = await clients.find(conn, client_id=client_id)
+    if client is None:
+        raise NotFound(f"there is no client {client_id}")
+    return client
+
+
+async def known_integration(conn: Conn, client_id: int, integration_id: int) -> Integration:
+    """Raises NotFound, also for another client's."""
+    row = await integrations.find(conn, client_id=client_id, integration_id=integration_id)
+    if row is None:
+        raise NotFound(f"client {client_id} has no integration {integration_id}")
+    return row
+
+
+def opened(setup: Setup, row: Integration) -> Connection:
+    """Secrets included: never to be shown. Raises SecretUnreadable, and Invalid when the deployment's rules of egress
+    have changed since."""
+    text = setup.vault.open(row.connection_config, client_id=row.client_id, field=CONNECTION_CONFIG)
+    return connections.parse(row.integration_type, text, setup.egress)

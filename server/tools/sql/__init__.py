@@ -1,0 +1,1 @@
+"""Read-only statements in a client's own database."""
