@@ -99,15 +99,4 @@ def configure(level: str, form: Literal["text", "json"]) -> None:
     root.handlers = [handler]
     root.setLevel(level)
     for chatty in _CHATTY:
-        "httpx",
-        "httpcore",
-        "httpx2",
-        "httpcore2",
-        "openai",
-        "anthropic",
-        "uvicorn",
-        "yoyo",
-        "asyncio",
-        "aiohttp",
-    ):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))

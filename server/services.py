@@ -169,7 +169,8 @@ def _wire(
         registry=registry,
         context=ContextBuilder(pool, cache),
         catalogue=Catalogue(pool),
-        calls=Calls(pool=pool, writer=writer, runner=runner, approvals=Approvals(pool, signals)),
+        calls=Calls(pool=pool, hub=hub, writer=writer, runner=runner, approvals=Approvals(pool, signals)),
+        writer=writer,
         ending=Ending(journal=journal, writer=writer, live=live, cache=cache, accounting=accounting),
         summariser=Summariser(pool, registry, accounting),
     )

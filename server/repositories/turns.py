@@ -252,6 +252,19 @@ async def extend(conn: Conn, *, owner: str, turn_ids: list[int], lease_s: float)
     return [row[0] for row in await cursor.fetchall()]
 
 
+async def ended_by(conn: Conn, *, owner: str, turn_ids: list[int]) -> list[int]:
+    """System-wide: which of these turns this instance has ended itself."""
+    # What `extend` did not find: an end of our own is no loss.
+    cursor = await conn.execute(
+        """
+        select id from turns
+        where id = any(%(turn_ids)s::bigint[]) and owner = %(owner)s and status in ('done', 'failed')
+        """,
+        {"owner": owner, "turn_ids": turn_ids},
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
 async def fence(conn: Conn, *, client_id: int, turn_id: int, gen: int, owner: str) -> bool:
     """Whether this owner may still write this gen. Until the transaction ends nobody can take the turn over."""
     # Held until the commit, so that the answer stays true.

@@ -22,6 +22,8 @@ class Budget(msgspec.Struct):
     calls: int = 0
     tokens: int = 0
     mends: Counter[str] = msgspec.field(default_factory=Counter)
+    # Tools that the visitor did not approve: asked once, they are not worn down by asking again.
+    declined: set[str] = set()
 
     def may_call(self) -> bool:
         """Whether the model may still call tools."""
@@ -39,6 +41,6 @@ class Budget(msgspec.Struct):
         self.mends[tool] += 1
         return self.mends[tool] <= MENDS
 
-    def withheld(self) -> frozenset[str]:
-        """Tools that the model could not get right."""
-        return frozenset(tool for tool, times in self.mends.items() if times > MENDS)
+    def withheld(self) -> set[str]:
+        """Tools that the model could not get right, or the visitor did not want."""
+        return self.declined | {tool for tool, times in self.mends.items() if times > MENDS}

@@ -12,12 +12,12 @@ from collections.abc import Sequence
 
 import msgspec
 
+from server.fanout.hub import Hub
 from server.llm.provider import ChatMessage
 from server.protocol.visitor import ToolConfirmRequest
-from server.repositories import tool_executions, turns
+from server.repositories import tool_executions
 from server.repositories.pool import Pool, reading
 from server.repositories.tool_executions import ToolExecution
-from server.repositories.turns import TurnStep
 from server.tools.details import details
 from server.tools.policy import Refused, admit
 from server.tools.result import failure
@@ -25,10 +25,12 @@ from server.tools.result import reading as readable
 from server.tools.runner import Runner
 from server.tools.tool import Call, Caller, Outcome, Tool
 from server.tools.toolbox import Toolbox
+from server.tools.webhook.callbacks import ToolSaid
 from server.turns.approval import Approvals, Verdict
 from server.turns.budget import Budget
 from server.turns.caller import caller_of
 from server.turns.clock import Clock
+from server.turns.ends import End, Ends, step_of
 from server.turns.job import Job
 from server.turns.phrases import Phrase
 from server.turns.plan import Planned, plan
@@ -37,6 +39,7 @@ from server.turns.stage import Stage
 from server.turns.steps import Asked
 from server.turns.writing import Writer
 
+_said = msgspec.json.Decoder(ToolSaid)
 _UNAPPROVED: dict[Verdict, tuple[str, Phrase]] = {
     "declined": ("the visitor declined, so it was not done", "declined"),
     "expired": ("the visitor did not answer in time, so it was not done", "not_answered"),
@@ -51,31 +54,34 @@ class Scene(msgspec.Struct, frozen=True):
     toolbox: Toolbox
     budget: Budget
     clock: Clock
+    ends: Ends
 
 
 class Calls:
     """Shared by all turns of an instance; each `run` is one step."""
 
-    def __init__(self, *, pool: Pool, writer: Writer, runner: Runner, approvals: Approvals) -> None:
+    def __init__(self, *, pool: Pool, hub: Hub, writer: Writer, runner: Runner, approvals: Approvals) -> None:
+        self._stages: dict[str, Stage] = {}
+        hub.on_control(self._heard)
         self._pool = pool
         self._writer = writer
         self._runner = runner
         self._approvals = approvals
 
     async def run(self, scene: Scene, asked: Asked, request_hash: bytes) -> list[ChatMessage]:
-        """The results for the model, in the order of its calls. Raises FenceLost."""
+        """The results for the model, in the order of its calls. The last one's end may still have to be settled.
+
+        Raises FenceLost.
+        """
         caller = await caller_of(self._pool, scene.job)
-        planned = [
-            plan(asked, at, toolbox=scene.toolbox, caller=caller, budget=scene.budget)
-            for at in range(len(asked.decision.calls))
-        ]
+        planned = plan(asked, toolbox=scene.toolbox, caller=caller, budget=scene.budget)
 
         async def begin() -> bool:
             await self._begin(scene, asked, request_hash, planned)
             return True
 
         async def begun() -> bool | None:
-            if asked.kept is not None or await self._step(scene.job, asked.no) is None:
+            if asked.kept is not None or await step_of(self._pool, scene.job, asked.no) is None:
                 return None
             for call in planned:
                 call.attempt = 0 if call.asks else 1
@@ -86,7 +92,9 @@ class Calls:
                 scene.stage.tool(call.key, call.label, "done" if call.over.ok else "failed")
         if not all(call.ended_before for call in planned):
             await self._writer.insist(scene.job, begin, written=begun)
-        tasks = [asyncio.create_task(self._one(scene, call, caller)) for call in planned if call.result is None]
+        tasks = [
+            asyncio.create_task(self._one(scene, call, caller, planned)) for call in planned if call.result is None
+        ]
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -108,6 +116,7 @@ class Calls:
                 if call.in_doubt:
                     lost = Outcome(False, call.over.content, error="cut off by a crash", in_doubt=True)
                     await record.ended(call, lost, 0)
+                    await record.counted(1)
                 elif call.result is not None:
                     await record.refused(call)
                 elif call.asks:
@@ -117,13 +126,19 @@ class Calls:
         for call, cursor in started:
             call.attempt = await cursor.fetchone() or 0
 
-    async def _one(self, scene: Scene, call: Planned, caller: Caller) -> None:
-        """One call, from the visitor's yes where it needs one to its recorded end."""
+    async def _one(self, scene: Scene, call: Planned, caller: Caller, running: Sequence[Planned]) -> None:
+        """One call, from the visitor's yes where it needs one to its end."""
+        end = await self._end_of(scene, call, caller)
+        scene.ends.add(end, declined=end.phrase in {"declined", "not_answered"})
+        if any(each.result is None for each in running):
+            await scene.ends.settle()
+
+    async def _end_of(self, scene: Scene, call: Planned, caller: Caller) -> End:
         if call.tool is None:
             raise RuntimeError("a call of no tool is refused")
         if call.asks:
-            if not await self._approved(scene, call, call.tool):
-                return
+            if (refused := await self._unapproved(scene, call, call.tool)) is not None:
+                return refused
             caller = await caller_of(self._pool, scene.job)
         if call.attempt == 0:
             outcome, ms = await self._ended_meanwhile(scene.job, call)
@@ -136,25 +151,15 @@ class Calls:
                 budget_s=scene.clock.for_tools(),
                 attempt=call.attempt,
             )
-            outcome, ms = await self._runner.run(call.tool, made, lambda text: scene.stage.progress(call.key, text))
-        await self._finish(scene, call, outcome, ms)
+            self._stages[call.key] = scene.stage
+            try:
+                outcome, ms = await self._runner.run(call.tool, made, lambda text: scene.stage.progress(call.key, text))
+            finally:
+                del self._stages[call.key]
+        return End(call, outcome, ms)
 
-    async def _finish(
-        self, scene: Scene, call: Planned, outcome: Outcome, ms: int, *, phrase: Phrase | None = None
-    ) -> None:
-        async def write() -> bool:
-            async with self._writer.fenced(scene.job) as entry:
-                await Record(entry, scene.job, scene.stage).ended(call, outcome, ms, phrase=phrase)
-            return True
-
-        async def written() -> bool | None:
-            step = await self._step(scene.job, call.no)
-            return (step is not None and step.state != "started") or None
-
-        await self._writer.insist(scene.job, write, written=written)
-
-    async def _approved(self, scene: Scene, call: Planned, tool: Tool) -> bool:
-        """Waits for the visitor. What they approve is started, anything else is over."""
+    async def _unapproved(self, scene: Scene, call: Planned, tool: Tool) -> End | None:
+        """Waits for the visitor. What they approve is started, and gives None; anything else is over."""
         job, stage = scene.job, scene.stage
         row = await self._execution(job, call)
         if row is None or row.approval_until is None:
@@ -173,11 +178,11 @@ class Calls:
             words = await self._changed(job, call, tool)
             if words is None:
                 await self._go(scene, call)
-                return True
+                return None
         else:
             words, phrase = _UNAPPROVED[verdict]
-        await self._finish(scene, call, Outcome(False, failure(words), error=words), 0, phrase=phrase)
-        return False
+            scene.budget.declined.add(tool.name)
+        return End(call, Outcome(False, failure(words), error=words), 0, phrase)
 
     async def _changed(self, job: Job, call: Planned, tool: Tool) -> str | None:
         """Why the call may not go out any more: the visitor took their time, and may not be who they were."""
@@ -196,16 +201,19 @@ class Calls:
             return await cursor.fetchone() or 0
 
         async def written() -> int | None:
-            return 1 if await self._step(scene.job, call.no) is not None else None
+            return 1 if await step_of(self._pool, scene.job, call.no) is not None else None
 
         call.attempt = await self._writer.insist(scene.job, write, written=written)
 
     # --- what is known
 
-    async def _step(self, job: Job, no: int) -> TurnStep | None:
-        async with reading(self._pool) as conn:
-            rows = await turns.steps(conn, client_id=job.client.id, turn_id=job.turn.id)
-        return next((row for row in rows if row.no == no), None)
+    def _heard(self, payload: bytes) -> None:
+        try:
+            said = _said.decode(payload)
+        except msgspec.DecodeError:
+            return  # another kind of control message
+        if (stage := self._stages.get(said.key)) is not None:
+            stage.said(said.key, said.text)
 
     async def _execution(self, job: Job, call: Planned) -> ToolExecution | None:
         async with reading(self._pool) as conn:

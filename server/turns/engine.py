@@ -22,12 +22,14 @@ from server.turns.calls import Calls, Scene
 from server.turns.clock import Clock
 from server.turns.context import ContextBuilder, Prepared
 from server.turns.ending import Ending
+from server.turns.ends import Ends
 from server.turns.job import Job
 from server.turns.stage import Stage
 from server.turns.steps import Asked, Decision, replayed, request_hash
 from server.turns.summary import UNCOVERED, Summariser
 from server.turns.transcript import Transcript
 from server.turns.turn import Spent, Turn
+from server.turns.writing import Writer
 
 logger = log.get("turns")
 
@@ -48,6 +50,7 @@ class Engine:
         context: ContextBuilder,
         catalogue: Catalogue,
         calls: Calls,
+        writer: Writer,
         ending: Ending,
         summariser: Summariser,
     ) -> None:
@@ -58,6 +61,7 @@ class Engine:
         self._context = context
         self._catalogue = catalogue
         self._calls = calls
+        self._writer = writer
         self._ending = ending
         self._summariser = summariser
 
@@ -80,8 +84,13 @@ class Engine:
                     deadline_s=DEADLINE_S,
                     tools=toolbox.specs(),
                 )
-                scene = Scene(job, stage, toolbox, Budget(), Clock(timeout))
-                await self._converse(scene, turn, provider, prepared)
+                ends = Ends(self._pool, self._writer, job, stage)
+                scene = Scene(job, stage, toolbox, Budget(), Clock(timeout), ends)
+                try:
+                    await self._converse(scene, turn, provider, prepared)
+                finally:
+                    # Whatever ended it: what a tool did is on record before the turn's own end is.
+                    await ends.close()
         except TimeoutError:
             turn.out_of_time()
         except ModelError as error:
@@ -168,8 +177,11 @@ class Engine:
                 publish(delta)
 
         asked_at = loop.time()
+        # Once the request is on its way, the end of the last tool is written beside it.
+        settle_soon = loop.call_soon(scene.ends.begin)
         try:
             async with provider.stream(request) as stream:
+                await scene.ends.settled()
                 async for batch in stream:
                     delta = turn.said(batch, loop.time())
                     if delta is not None:
@@ -184,6 +196,7 @@ class Engine:
         finally:
             if timer is not None:
                 timer.cancel()
+            settle_soon.cancel()
 
 
 def _model_config(job: Job) -> ModelConfig:

@@ -18,6 +18,10 @@ from server.turns.steps import Asked, Result, result_of
 NAME_CHARACTERS = 64
 IN_DOUBT = "it is not known whether this was done; do not try again, tell the visitor that a person will check"
 
+# A visitor is asked one thing of a kind at a time.
+ONE_QUESTION = "the visitor is being asked about another call of this tool; wait for what they say"
+DECLINED = "the visitor did not approve this; do not ask them again, offer something else"
+
 
 class Planned(msgspec.Struct):
     """One call of a step. `result` is there once it is over; with `attempt` 0 it has not gone out."""
@@ -45,14 +49,32 @@ class Planned(msgspec.Struct):
         return self.kept is not None and self.kept.state == "started" and self.result is not None
 
     @property
+    def went_out(self) -> bool:
+        """It may have had an effect."""
+        return self.attempt > 0 or self.kept is not None
+
+    @property
     def over(self) -> Result:
         if self.result is None:
             raise RuntimeError(f"{self.key} has no result")
         return self.result
 
 
-def plan(asked: Asked, at: int, *, toolbox: Toolbox, caller: Caller, budget: Budget) -> Planned:
-    """The call at this place of the model's step."""
+def plan(asked: Asked, *, toolbox: Toolbox, caller: Caller, budget: Budget) -> list[Planned]:
+    """All calls of a model's step, in its order."""
+    planned = [
+        _plan(asked, at, toolbox=toolbox, caller=caller, budget=budget) for at in range(len(asked.decision.calls))
+    ]
+    asking: set[str] = set()
+    for call in planned:
+        if call.asks and call.made.name in asking:
+            call.asks, call.result = False, Result(failure(ONE_QUESTION), ok=False)
+        elif call.asks:
+            asking.add(call.made.name)
+    return planned
+
+
+def _plan(asked: Asked, at: int, *, toolbox: Toolbox, caller: Caller, budget: Budget) -> Planned:
     made, no = asked.decision.calls[at], asked.number(at)
     tool = toolbox.tools.get(made.name)
     words = label(tool, caller.locale) if tool else made.name[:NAME_CHARACTERS]
@@ -61,6 +83,8 @@ def plan(asked: Asked, at: int, *, toolbox: Toolbox, caller: Caller, budget: Bud
         planned.result = result_of(planned.kept)
         if planned.result.mend:
             budget.wrong(made.name)
+        if planned.result.declined:
+            budget.declined.add(made.name)
         return planned
     planned.result = _refusal(planned, at, toolbox=toolbox, caller=caller, budget=budget)
     if planned.kept is not None:
@@ -76,6 +100,8 @@ def _refusal(planned: Planned, at: int, *, toolbox: Toolbox, caller: Caller, bud
     tool, name = planned.tool, planned.made.name
     if at >= STEP_CALLS or not budget.take():
         return Result(failure("too many calls; answer with what is known"), ok=False)
+    if name in budget.declined:
+        return Result(failure(DECLINED), ok=False)
     if tool is None or name in budget.withheld():
         budget.wrong(name)
         there = ", ".join(sorted(toolbox.tools.keys() - budget.withheld())) or "none"

@@ -71,11 +71,9 @@ class Record:
         await tool_executions.refuse(self._conn, **self._execution(call), error=call.over.content)
 
     async def ended(self, call: Planned, outcome: Outcome, ms: int, *, phrase: Phrase | None = None) -> None:
-        """How it ended; `phrase` says so to the visitor where the outcome alone does not."""
-        call.result = Result(outcome.content, outcome.ok)
-        went_out = call.attempt > 0 or call.kept is not None
+        """How it ended; `phrase` says so to the visitor where the outcome alone does not. Its `result` is set."""
         state = "done" if outcome.ok else "unknown" if outcome.in_doubt else "failed"
-        if went_out or not call.asks:
+        if call.went_out or not call.asks:
             await turns.finish_step(
                 self._conn,
                 client_id=self._job.client.id,
@@ -83,10 +81,10 @@ class Record:
                 no=call.no,
                 gen=self._job.turn.gen,
                 state=state,
-                result=msgspec.to_builtins(call.result),
+                result=msgspec.to_builtins(call.over),
             )
         else:
-            await self._step(call, state, call.result)
+            await self._step(call, state, call.over)
         await tool_executions.finish(
             self._conn,
             client_id=self._job.client.id,
@@ -99,8 +97,10 @@ class Record:
         )
         phrase = phrase or (None if outcome.ok else "in_doubt" if outcome.in_doubt else "failed")
         self._event(call, outcome, ms, phrases.say(phrase, self._job.conversation.locale) if phrase else None)
-        if went_out:
-            await usage.record(self._conn, client_id=self._job.client.id, day=self._entry.at.date(), tool_calls=1)
+
+    async def counted(self, calls: int) -> None:
+        """So many went out and have ended. After all else: see `usage.record`."""
+        await usage.record(self._conn, client_id=self._job.client.id, day=self._entry.at.date(), tool_calls=calls)
 
     def _event(self, call: Planned, outcome: Outcome, ms: int, summary: str | None) -> None:
         self._stage.tool(call.key, call.label, "done" if outcome.ok else "failed", summary)

@@ -38,11 +38,15 @@ class Stage:
         self._tools[call_id] = LiveTool(call_id, label, state, text)
         self._keep()
 
-    def progress(self, call_id: str, text: str) -> None:
-        """What a long tool says of its work."""
+    def said(self, call_id: str, text: str) -> None:
+        """What a long tool says of its work, where visitors have been shown it."""
         tool = self._tools.get(call_id)
-        if tool is not None:
+        if tool is not None and tool.state == "running":
             self.tool(call_id, tool.label, tool.state, text)
+
+    def progress(self, call_id: str, text: str) -> None:
+        """The same, where nobody has been shown it yet."""
+        self.said(call_id, text)
         self.show(ToolProgress(turn_id=self._row.public_id, call_id=call_id, text=text))
 
     def show(self, frame: Frame) -> None:

@@ -28,11 +28,13 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A tool's step: what the model reads of it. `mend`: the arguments were wrong and the model may try again."""
+    """A tool's step: what the model reads of it. `mend`: the arguments were wrong and the model may try again;
+    `declined`: the visitor did not approve it."""
 
     content: str
     ok: bool
     mend: bool = False
+    declined: bool = False
 
 
 class Asked(msgspec.Struct, frozen=True):

@@ -162,7 +162,10 @@ class Supervisor:
             return
         async with reading(self._pool) as conn:
             extended = await turns.extend(conn, owner=self.owner, turn_ids=list(ours), lease_s=LEASE_S)
-        for turn_id in ours.keys() - set(extended):
+            missing = list(ours.keys() - set(extended))
+            # The statement waits for a turn that is just ending, and finds it ended: that one still has to publish.
+            ended = await turns.ended_by(conn, owner=self.owner, turn_ids=missing) if missing else []
+        for turn_id in set(missing) - set(ended):
             row, task = ours[turn_id]
             # It may have ended by itself while the statement ran.
             if row.public_id in self._running:

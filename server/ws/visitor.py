@@ -173,6 +173,7 @@ class Visitor:
             case TypingSet():
                 pass  # Only operators see a visitor type, and none is listening on this channel.
             case ToolConfirm():
+                await self._services.limiter.check(*self._limits(session))
                 await self._services.commands.confirm(session, call_id=frame.call_id, approved=frame.approved)
             case HandoffRequest():
                 raise RequestError("nobody can take over right now", code="handoff_unavailable")

@@ -189,6 +189,22 @@ async def test_a_lease_is_extended_while_it_holds(pool: Pool, pizza: Shop) -> No
         assert await turns.extend(conn, owner="ins_a", turn_ids=[], lease_s=60) == []
 
 
+async def test_what_an_instance_has_ended_itself(pool: Pool, pizza: Shop) -> None:
+    """Done or failed by it; not what runs, was stopped, or was another's."""
+    ended = {}
+    for status, owner in (("done", "ins_a"), ("failed", "ins_a"), ("running", "ins_a"), ("done", "ins_b")):
+        conversation = await another_conversation(pool, pizza.id)
+        turn = await _turn(pool, pizza, await _queued(pool, pizza, conversation, owner=owner))
+        ended[status, owner] = turn.id
+        if status != "running":
+            async with unit_of_work(pool) as conn:
+                await turns.finish(conn, client_id=pizza.id, turn_id=turn.id, gen=1, status=status)
+    async with unit_of_work(pool) as conn:
+        found = await turns.ended_by(conn, owner="ins_a", turn_ids=list(ended.values()))
+        assert set(found) == {ended["done", "ins_a"], ended["failed", "ins_a"]}
+        assert await turns.ended_by(conn, owner="ins_a", turn_ids=[]) == []
+
+
 async def test_a_fence_is_lost(pool: Pool, pizza: Shop) -> None:
     """By another gen, another owner, an expired lease, an end: each is a no."""
     turn = await _turn(pool, pizza, await _queued(pool, pizza, owner="ins_a"))

@@ -39,7 +39,7 @@ def caller(visitor: Person | None = None) -> Caller:
 def planned(one: Tool, arguments: str = '{"item": "x"}', *, before: Asked | None = None, name: str = "") -> Planned:
     """The plan of a step's only call."""
     asked = before or Asked(1, Decision("", (ToolCall("call_1", name or one.name, arguments),), 10))
-    return plan(asked, 0, toolbox=Toolbox([one]), caller=caller(), budget=Budget())
+    return plan(asked, toolbox=Toolbox([one]), caller=caller(), budget=Budget())[0]
 
 
 def test_a_fresh_call_goes_out() -> None:
@@ -84,11 +84,32 @@ def test_a_call_of_a_tool_that_is_gone_now() -> None:
     assert planned(tool("another"), before=before).in_doubt
 
 
+def test_one_question_of_a_kind_at_a_time() -> None:
+    """A second call of a tool that asks is refused; one of another tool is asked too."""
+    made = tuple(ToolCall(f"call_{n}", name, '{"item": "x"}') for n, name in enumerate(["pay", "pay", "book"]))
+    box = Toolbox([tool("pay", confirm=True), tool("book", confirm=True)])
+    calls = plan(Asked(1, Decision("", made, 10)), toolbox=box, caller=caller(), budget=Budget())
+    assert [call.asks for call in calls] == [True, False, True]
+    assert "being asked" in calls[1].over.content
+
+
+def test_what_a_visitor_declined_is_not_asked_again() -> None:
+    """Neither in this life of the turn nor in the next."""
+    [before] = replayed(kept(("look_up", "failed", Result("{}", ok=False, declined=True))))
+    budget, box = Budget(), Toolbox([tool(confirm=True)])
+    plan(before, toolbox=box, caller=caller(), budget=budget)
+    assert budget.withheld() == {"look_up"}
+    again = Asked(9, Decision("", (ToolCall("call_1", "look_up", '{"item": "x"}'),), 10))
+    [call] = plan(again, toolbox=box, caller=caller(), budget=budget)
+    assert not call.asks
+    assert "did not approve" in call.over.content
+
+
 def test_wrong_arguments_count() -> None:
     """Two may be mended; then the tool is withheld, and every further call of it refused."""
     budget, box = Budget(), Toolbox([tool()])
     asked = Asked(1, Decision("", (ToolCall("call_1", "look_up", "{}"),), 10))
-    words = [plan(asked, 0, toolbox=box, caller=caller(), budget=budget).over.content for _ in range(MENDS + 2)]
+    words = [plan(asked, toolbox=box, caller=caller(), budget=budget)[0].over.content for _ in range(MENDS + 2)]
     assert ["Mend" in each for each in words] == [True] * MENDS + [False, False]
     assert budget.withheld() == {"look_up"}
 

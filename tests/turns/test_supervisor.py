@@ -2,11 +2,13 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
 from server.access import Session
 from server.protocol.visitor import MessageCompleted, MessageDelta, TurnFailed, TurnReset, TurnStarted, TurnStopped
+from server.repositories import turns
 from server.services import Services, open_services
 from server.settings import Settings
 from server.turns import phrases, supervisor
@@ -60,6 +62,42 @@ async def test_a_running_turn_keeps_its_lease(services: Services, shop: Shop, mo
 
     await eventually(extended, "the lease is extended")
     assert await state(services, turn_id) == ("running", 1, services.instance, 1)
+
+
+async def test_a_turn_that_ends_while_its_lease_is_extended_is_heard_of(
+    services: Services, shop: Shop, model: WireServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The extension waits for the row that the end holds and finds the turn ended: no reason to cut it off before it
+    has published."""
+    model.script(Answer("Done.", first_byte_after_s=0.2))
+    session = await visit(services, shop)
+    ended, held = asyncio.Event(), asyncio.Event()
+    finish = turns.finish
+
+    async def slowly(*args: Any, **named: Any) -> None:
+        await finish(*args, **named)
+        ended.set()
+        await held.wait()
+
+    # The end of the turn stops between its statement and its commit, as a slow disk would make it.
+    monkeypatch.setattr(turns, "finish", slowly)
+    async with listening(services, session) as listener:
+        await send(services, session, "Hello")
+        await ended.wait()
+        extending = asyncio.create_task(services.supervisor._extend())
+        await waiting_for_a_lock(services)
+        held.set()
+        await extending
+        assert isinstance(await listener.end(), MessageCompleted)
+
+
+async def waiting_for_a_lock(services: Services) -> None:
+    """Until some statement waits for another transaction."""
+
+    async def waits() -> bool:
+        return bool(await rows(services, "select 1 from pg_locks where not granted"))
+
+    await eventually(waits, "a statement waits for a row")
 
 
 @pytest.mark.usefixtures("brisk")

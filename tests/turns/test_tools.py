@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from server.errors import NotFound
@@ -19,6 +20,7 @@ from server.repositories import visitors
 from server.repositories.pool import reading
 from server.services import Services, open_services
 from server.settings import Settings
+from server.tools.webhook.callbacks import ToolSaid
 from server.turns import approval, budget
 from tests.support import Shop, ask, listening, rows, send, visit
 from tests.tools.webhook_server import Received as Hook
@@ -243,6 +245,55 @@ async def test_a_model_that_fails_after_a_tool(
     session = await visit(services, toolshop)
     assert isinstance(await ask(services, session, "x?"), TurnFailed)
     assert await rows(services, "select tokens_input, tool_calls_count from api_usage") == [(100, 1)]
+
+
+async def test_what_a_long_tool_says_is_kept(
+    services: Services, toolshop: Shop, model: WireServer, webhook: WebhookServer
+) -> None:
+    """Progress that came to any instance is in the snapshot of whoever comes later."""
+    go = asyncio.Event()
+
+    async def slowly(_received: Hook) -> Reply:
+        await go.wait()
+        return says("found")
+
+    webhook.default = slowly
+    model.script(Answer(tools=(use("look_up", item="x"),)), Answer("Found."))
+    session = await visit(services, toolshop)
+    async with listening(services, session) as listener:
+        await send(services, session, "x?")
+        started = await listener.frame(ToolStarted)
+        await webhook.until(lambda server: len(server.requests) == 1)
+        services.hub.control(msgspec.json.encode(ToolSaid(started.call_id, "In the cellar")))
+        live = await services.recoverer.live(session.conversation)
+        assert live is not None
+        assert [(tool.state, tool.text) for tool in live.tools] == [("running", "In the cellar")]
+        go.set()
+        assert isinstance(await listener.end(), MessageCompleted)
+
+
+async def test_calls_that_end_together_are_written_together(
+    services: Services, toolshop: Shop, model: WireServer, webhook: WebhookServer
+) -> None:
+    """Ten results that come at once are few transactions; each is recorded and seen, in order."""
+    everybody = asyncio.Barrier(10)
+
+    async def together(received: Hook) -> Reply:
+        await everybody.wait()
+        return says({"of": received.json["arguments"]["item"]})
+
+    webhook.default = together
+    model.script(Answer(tools=tuple(use("look_up", f"call_{n}", item=str(n)) for n in range(10))), Answer("Done."))
+    session = await visit(services, toolshop)
+    async with listening(services, session) as listener:
+        await send(services, session, "All of them?")
+        assert isinstance(await listener.end(), MessageCompleted)
+    assert listener.resyncs == 0
+    assert [seq for seq, _ in listener.payloads if seq] == list(range(1, 24))
+    assert all(row.success for row in await executions(services, session))
+    written = await rows(services, "select count(distinct xmin::text) from events where type = 'tool.finished'")
+    assert written[0][0] < 10
+    assert await rows(services, "select tool_calls_count from api_usage") == [(10,)]
 
 
 # --- tools that ask first

@@ -69,6 +69,13 @@ class ToolCallbackTaken(Wire, frozen=True):
     status: Literal["shown", "dropped", "finished"]
 
 
+class ToolSaid(msgspec.Struct, frozen=True, tag_field="type", tag="tool.said"):
+    """Said on the control channel: a long tool's words about its work, which visitors have been shown."""
+
+    key: str
+    text: str
+
+
 class Callbacks:
     """Makes addresses, takes what is posted there, and waits for it. Shared by all turns of an instance."""
 
@@ -211,6 +218,8 @@ class Callbacks:
             await _open(conn, ticket)
         frame = ToolProgress(turn_id=ticket.turn_id, call_id=ticket.key, text=words)
         self._hub.publish(channels.conversation(ticket.conversation_id), 0, codec.encode(frame))
+        # Whoever runs the turn keeps it for those who come later.
+        self._hub.control(msgspec.json.encode(ToolSaid(ticket.key, words)))
         return ToolCallbackTaken(status="shown")
 
     def _may_show(self, key: str) -> bool:
