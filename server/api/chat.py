@@ -256,9 +256,9 @@ ENDPOINTS = (
         about=(
             "With `Accept: text/event-stream` it streams the frames of the visitor socket as server-sent events; "
             "durable ones have the id `epoch:seq`, and `Last-Event-ID` resumes. When the model fails the status is "
-            "200, `reply` is a kind sentence and `failed` says so. `reply` is null while a human owns the conversation.\n"
-            "\nA tool that asks first can be answered over a stream or a socket; asked as JSON nobody can, and after "
-            "90 seconds it is not done."
+            "200, `reply` is a kind sentence and `failed` says so. `reply` is null while a human owns the "
+            "conversation. A tool that asks first can be answered over a stream or a socket; asked as JSON nobody can, "
+            "and after 90 seconds it is not done."
         ),
         parameters=(
             Parameter("X-Frontdesk-Key", "header", "The public key, with a session token; not with a secret key"),
