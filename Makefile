@@ -47,7 +47,7 @@ fmt: .venv/installed ## Formats the Python and repairs what ruff can
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: install ## Frontdesk beside a bare relay: CPU a token, time to first token, memory a socket
+bench: install ## Frontdesk beside a bare relay: CPU a token, time to first token, memory a socket, a step of tools
 	$(BIN)/python -m bench $(ARGS)
 
 protocol: .venv/installed ## Writes the TypeScript and the JSON Schema of the wire from server/protocol/
