@@ -1,4 +1,4 @@
-"""Takes the README's picture, docs/widget.png: the pizza shop's demo page with an answer in the widget.
+"""Takes the README's picture, docs/widget.png: the pizza shop's demo page, a tool that has run and one that asks first.
 
     python -m tests.browser.picture
 
@@ -23,12 +23,12 @@ PICTURE = Path(__file__).parents[2] / "docs" / "widget.png"
 # The README is read on a slow network too.
 MAX_BYTES = 400_000
 WIDTH, HEIGHT, SCALE = 1280, 800, 1.5
-# Its answer is a table that leaves room for the question.
-QUESTION = "What sides do you have?"
+QUESTION = "Where is order 12345?"
+BOOKING = "Book a table for two on Friday at 7 pm under the name Ana"
 
 
 async def take(chromium: Path, settings: Settings) -> bytes:
-    """The page at 1280 by 800 with a question and its answer, as a PNG."""
+    """The page at 1280 by 800 with an answer from a tool and a question before another runs, as a PNG."""
     async with (
         open_site(settings) as site,
         open_browser(chromium) as browser,
@@ -37,7 +37,9 @@ async def take(chromium: Path, settings: Settings) -> bytes:
         chat = await window.open(site.pizza)
         await chat.open()
         await chat.say(QUESTION)
-        await expect(chat.text(await chat.answered()).locator("table")).to_be_visible()
+        await expect(chat.text(await chat.answered())).to_contain_text("out for delivery")
+        await chat.say(BOOKING)
+        await expect(chat.fd("approve")).to_be_visible()
         await chat.still()
         await chat.page.mouse.move(0, 0)
         return await _small(browser, await chat.page.screenshot(animations="disabled"))
