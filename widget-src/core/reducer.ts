@@ -119,22 +119,25 @@ function setDraft(s: State, cid: string, change: Partial<Draft>): void {
   s.outbox = s.outbox.map((d) => (d.cid === cid ? { ...d, ...change } : d));
 }
 
+/** The steps that are over. */
+const ended = ({ tools }: Live) => tools?.filter((t) => t.state === "done" || t.state === "failed");
+
 /** The turn is over, with or without a message. */
 function finish(s: State, turn_id: string, message?: Item | null): void {
   s.waiting = false;
   s.failed = null;
   let tools: Step[] | undefined;
   if (s.live?.turn_id === turn_id) {
-    tools = s.live.tools?.filter((t) => t.state === "done" || t.state === "failed");
+    tools = ended(s.live);
     s.live = null;
   }
   if (message) put(s, { ...message, tools });
 }
 
-/** A newer gen began: the text of older ones is dropped, and the steps that ran for it. */
+/** A newer gen began: the text of older ones is dropped, and the steps that had not ended. */
 function regen(s: State, turn_id: string, gen: number): void {
   if (s.live?.turn_id === turn_id && gen > s.live.gen) {
-    s.live = { ...s.live, gen, n: 0, text: "", tools: s.live.tools?.filter((t) => t.state === "done") };
+    s.live = { ...s.live, gen, n: 0, text: "", tools: ended(s.live) };
   }
 }
 
