@@ -31,6 +31,10 @@ _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"')
 _STEPS = bytes.maketrans(b"[]{}", b"\x01\xff\x01\xff")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
+# How a failure ends that changed nothing, and one that nobody can know. For the model: it words them for the visitor.
+UNDONE = "; nothing was done"
+IN_DOUBT = "; it is not known whether it was done, so do not try again, and say that it has to be checked"
+
 
 def parsed(text: str) -> Any:
     """JSON as `recordable` values. Raises ValueError when it is not JSON or nested without end."""

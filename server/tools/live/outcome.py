@@ -3,15 +3,13 @@
 from typing import Any
 
 from server.errors import EgressError, RateLimited
-from server.tools.result import failure, reading, recordable
+from server.tools.result import IN_DOUBT, UNDONE, failure, reading, recordable
 from server.tools.tool import Effect, Outcome
 from server.tools.webhook import answer
 
 NOTHING_FOUND = "The business's system was asked and has nothing that matches this."
 DONE = answer.NOTHING_TO_SAY
 _UNCHECKED = "; this cannot be checked now: say so honestly, do not guess"
-_UNDONE = "; nothing was done"
-_IN_DOUBT = "; it is not known whether it was done, so do not try again, and say that it has to be checked"
 # A system without what was asked for says it in one of these ways.
 _NOTHING: tuple[Any, ...] = (None, "", [], {})
 
@@ -43,7 +41,7 @@ def failed(effect: Effect, words: str, error: str, *, acted: bool = False, respo
     if effect == "read_only":
         ending, in_doubt = _UNCHECKED, False
     else:
-        ending, in_doubt = (_IN_DOUBT, True) if acted else (_UNDONE, False)
+        ending, in_doubt = (IN_DOUBT, True) if acted else (UNDONE, False)
     return Outcome(False, failure(f"{words}{ending}"), response=recordable(response), error=error, in_doubt=in_doubt)
 
 

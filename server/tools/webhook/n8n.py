@@ -22,7 +22,7 @@ from server.errors import EgressError, Invalid, SecretUnreadable
 from server.net import webhooks
 from server.net.egress import Egress
 from server.net.vault import SIGNING_SECRET, Vault
-from server.tools.result import failure
+from server.tools.result import IN_DOUBT, UNDONE, failure
 from server.tools.tool import Call, Outcome, Progress, Tool, Webhook
 from server.tools.webhook import answer
 from server.tools.webhook.answer import Answer
@@ -39,9 +39,6 @@ PAUSE_S = (0.1, 0.4)
 TRY_S = 0.5
 # Seconds of the budget kept for writing down how the call ended.
 MARGIN_S = 0.25
-
-_IN_DOUBT = "; it is not known whether it was done, so do not try again, and say that it has to be checked"
-_UNDONE = "; nothing was done"
 
 
 class N8n:
@@ -163,5 +160,5 @@ def _failed(tool: Tool, said: Answer) -> Outcome:
     if tool.effect != "read_only":
         in_doubt = said.acted
         # A refusal in the workflow's own words needs none of ours.
-        words += _IN_DOUBT if in_doubt else _UNDONE if said.value is None else ""
+        words += IN_DOUBT if in_doubt else UNDONE if said.value is None else ""
     return Outcome(False, failure(words), response=said.value, error=said.error, in_doubt=in_doubt)
