@@ -1,7 +1,8 @@
 """The journal of conversations: the only write path and the only read path of events.
 
 A write is one transaction that holds the conversation's row, so its events are numbered without gaps, in the order they
-were committed. What is published is what was stored, after the commit and never before.
+were committed. What is published is what was stored, after the commit and never before. While Redis is away the
+transaction posts a notice too, which Postgres delivers with the commit.
 """
 
 from collections.abc import AsyncIterator
@@ -16,7 +17,7 @@ from server.fanout import channels
 from server.fanout.hub import Hub
 from server.protocol import codec
 from server.protocol.visitor import Durable
-from server.repositories import conversations, events
+from server.repositories import conversations, events, notices
 from server.repositories.conversations import Conversation, LockedConversation
 from server.repositories.events import Event, NewEvent
 from server.repositories.pool import Conn, Pool, reading, unit_of_work
@@ -119,6 +120,8 @@ class Journal:
             entry = Entry(conn, client_id, lock)
             yield entry
             written = await entry.flush()
+            if written and (notice := self._hub.notice(entry.conversation.public_id, written[-1].seq)):
+                await notices.post(conn, notices=[notice])
         if written:
             channel = channels.conversation(entry.conversation.public_id)
             for event in written:

@@ -25,6 +25,7 @@ from server.net.egress import Egress
 from server.net.signing import Keyring
 from server.net.vault import Vault
 from server.recovery import Recoverer
+from server.repositories.notices import LISTENER, Noticeboard
 from server.repositories.pool import Pool, open_pool
 from server.settings import Settings
 from server.tools.catalogue import Catalogue
@@ -108,6 +109,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         instance = ids.instance_id()
         pool = await open_pool(settings.database_url, max_size=POOL_SIZE, application_name="frontdesk")
         stack.push_async_callback(pool.close)
+        # A connection of its own, always open: who has Redis must hear those who have lost it.
+        ears = await open_pool(settings.database_url, max_size=1, application_name=f"{LISTENER}{instance}")
+        stack.push_async_callback(ears.close)
         redis = open_redis(settings.redis_url)
         stack.push_async_callback(redis.aclose)
         await check_redis(redis)
@@ -118,7 +122,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(egress.close)
         databases = Databases(egress)
         stack.push_async_callback(databases.close)
-        services = _wire(settings, instance, pool, redis, registry, egress=egress, databases=databases)
+        hub = Hub(redis, instance, Noticeboard(pool, ears))
+        services = _wire(settings, instance, pool, redis, hub, registry, egress=egress, databases=databases)
         await services.hub.start()
         stack.push_async_callback(services.hub.stop)
         await services.supervisor.start()
@@ -143,19 +148,19 @@ def _wire(
     instance: str,
     pool: Pool,
     redis: Redis,
+    hub: Hub,
     registry: Registry,
     *,
     egress: Egress,
     databases: Databases,
 ) -> Services:
-    hub = Hub(redis, instance)
     signals = Signals(hub)
     live = LiveTexts(redis, hub.bus)
     journal = Journal(pool, hub)
     writer = Writer(journal)
     keyring = Keyring(settings.secret_keys)
     vault = Vault(settings.secret_keys)
-    limiter = RateLimiter(redis)
+    limiter = RateLimiter(redis, instances=hub.instances, away=lambda: hub.bus.away)
     cache = ContextCache(redis)
     accounting = Accounting(pool)
     callbacks = Callbacks(pool, signals, hub, vault, keyring, public_url=settings.public_url)

@@ -2,6 +2,8 @@
 
 import asyncio
 from datetime import UTC
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 import psycopg
@@ -9,14 +11,17 @@ import pytest
 
 from server.access import Session
 from server.errors import NotFound
-from server.journal import REPLAY_BYTES, REPLAY_EVENTS
+from server.fanout.hub import Hub
+from server.journal import REPLAY_BYTES, REPLAY_EVENTS, Journal
 from server.protocol.parts import Message
 from server.protocol.visitor import FeedbackRecorded, MessageCreated
 from server.repositories import events
-from server.repositories.pool import reading
-from server.services import Services, open_services
+from server.repositories.notices import Noticeboard
+from server.repositories.pool import open_pool, reading
+from server.services import Services, open_redis, open_services
 from server.settings import Settings
-from tests.support import Shop, listening, new_shop, remember, rows, visit
+from tests.repositories.wire import wire
+from tests.support import Shop, cable, eventually, listening, new_shop, remember, rows, visit
 
 
 async def rate(services: Services, session: Session, message_id: str) -> int:
@@ -183,3 +188,47 @@ async def test_published_again(services: Services, settings: Settings, shop: Sho
         await listener.until(lambda me: len(me.frames) == 1)
     assert listener.payloads == await stored(services, session)
     assert msgspec.json.decode(listener.payloads[0][1])["seq"] == 1
+
+
+async def test_the_fallback_costs_a_write_nothing(
+    services: Services, shop: Shop, settings: Settings, tmp_path: Path
+) -> None:
+    """Two round trips a write: with Redis no notice is posted, and without it the notice travels with the events."""
+    session = await visit(services, shop)
+    keys = {"client_id": shop.id, "conversation_id": session.conversation.id}
+    path = urlsplit(settings.redis_url).path
+    async with wire(settings.database_url, tmp_path) as (counted, url), cable(Path(path), tmp_path / "redis") as line:
+        pool = await open_pool(url, max_size=1, application_name="test")
+        ears = await open_pool(settings.database_url, max_size=1, application_name="test")
+        redis = open_redis(f"unix://{line.path}?db=0")
+        # Its looks go another way: what is counted is the writes alone.
+        hub = Hub(redis, "ins_test", Noticeboard(services.pool, ears))
+        bare = Hub(redis, "ins_bare")
+        await hub.start()
+
+        async def write(by: Hub) -> int:
+            before = counted.round_trips
+            async with Journal(pool, by).write(**keys) as entry:
+                await entry.locked()
+                entry.append(FeedbackRecorded(seq=entry.next_seq, message_id="m", rating="up"))
+            return counted.round_trips - before
+
+        try:
+            await write(bare)
+            assert [await write(bare), await write(hub), await write(hub)] == [2, 2, 2]
+            assert hub.notice("cnv_1", 1) is None
+            await line.cut()
+
+            async def lost() -> bool:
+                return hub.notice("cnv_1", 1) is not None
+
+            await eventually(lost, "the hub knows")
+            async with listening(services, session) as listener:
+                await write(hub)
+                assert await write(hub) == 2
+                await listener.until(lambda me: bool(me.payloads) and me.payloads[-1][0] == 5)
+        finally:
+            await hub.stop()
+            await redis.aclose()
+            await ears.close()
+            await pool.close()

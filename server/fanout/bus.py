@@ -29,6 +29,10 @@ OUTBOX_BYTES = 8 * 1024 * 1024
 PATIENCE_S = 5.0
 # Seconds between two tries to connect; doubles up to the second figure.
 RETRY_S = (0.1, 2.0)
+# Seconds between two pings of the listener, and how many of them may stay without an answer: a Redis that vanished
+# without a word is noticed within 4 s.
+PING_S = 1.0
+UNANSWERED = 3
 # Seconds the sender waits between batches. At 20 streams flushing every 50 ms it halves the number of writes;
 # the first batch after a pause leaves at once.
 BATCH_S = 0.004
@@ -38,13 +42,21 @@ class Bus:
     """Two connections to Redis.
 
     `on_message(channel, payload)` and `on_return()` run on the event loop and must not block. `on_return` is called
-    when the listening connection is (back) there with all its subscriptions: messages may have been missed.
+    when the listening connection is (back) there with all its subscriptions: messages may have been missed. `on_loss()`
+    is called when either connection is lost, and again at each try that fails.
     """
 
-    def __init__(self, redis: Redis, on_message: Callable[[str, bytes], None], on_return: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        on_message: Callable[[str, bytes], None],
+        on_return: Callable[[], None],
+        on_loss: Callable[[], None] = lambda: None,
+    ) -> None:
         self._redis = redis
         self._on_message = on_message
         self._on_return = on_return
+        self._on_loss = on_loss
         self._outbox: deque[tuple[Argument, ...]] = deque()
         self._outbox_bytes = 0
         self._wake = asyncio.Event()
@@ -56,8 +68,16 @@ class Bus:
         self._listener: AbstractConnection | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.connected = False
-        # Whether the listener's last try to reach Redis failed; at the start it was not tried yet.
-        self._away = False
+        # Which connections failed at their last try; at the start none was tried yet.
+        self._lost: set[str] = set()
+        # Whether the sender's connection is older than the loss of the listener's.
+        self._stale = False
+        self._unanswered = 0
+
+    @property
+    def away(self) -> bool:
+        """Whether Redis is gone: messages may get lost both ways."""
+        return bool(self._lost)
 
     async def start(self) -> None:
         """Begins sending and listening; returns at once, whether or not Redis is there."""
@@ -90,7 +110,7 @@ class Bus:
             return True
         future = self._waiting.get(channel)
         if future is None:
-            if self._away:
+            if "listener" in self._lost:
                 # Nothing to wait for: the listener subscribes to all of them once Redis is back.
                 await asyncio.sleep(0)
                 return False
@@ -130,8 +150,8 @@ class Bus:
                 delay = RETRY_S[0]
                 await work(connection)
             except (RedisError, OSError, TimeoutError) as error:
-                self._away = self._away or name == "listener"
                 logger.warning("redis connection lost", connection=name, reason=str(error), retry_s=delay)
+                self._lose(name)
             except Exception:
                 # A bug in whoever listens: the instance must go on hearing the others.
                 logger.exception("bus broke", connection=name, retry_s=delay)
@@ -140,12 +160,26 @@ class Bus:
             await asyncio.sleep(delay)
             delay = min(delay * 2, most)
 
+    def _lose(self, name: str) -> None:
+        self._lost.add(name)
+        if name == "listener":
+            # The sender would notice by losing the first batch after Redis' return.
+            self._stale = True
+            self._wake.set()
+        self._on_loss()
+
     async def _send(self, connection: AbstractConnection) -> None:
+        self._lost.discard("sender")
+        self._stale = False
+        # What waited while Redis was away need not wait for more.
+        self._wake.set()
         # One timeout around a batch instead of redis-py's own around every write and every answer.
         connection.socket_timeout = None
         while True:
             await self._wake.wait()
             self._wake.clear()
+            if self._stale:
+                raise ConnectionError("the listener lost redis")
             batch = list(self._outbox)
             if not batch:
                 continue
@@ -158,6 +192,23 @@ class Bus:
             await asyncio.sleep(BATCH_S)
 
     async def _listen(self, connection: AbstractConnection) -> None:
+        self._unanswered = 0
+        async with asyncio.timeout(None) as patience:
+            watch = asyncio.create_task(self._watch(connection, patience), name="bus watch")
+            try:
+                await self._hear(connection)
+            finally:
+                watch.cancel()
+
+    async def _watch(self, connection: AbstractConnection, patience: asyncio.Timeout) -> None:
+        """Ends the listener's patience when Redis no longer answers."""
+        while self._unanswered < UNANSWERED:
+            self._unanswered += 1
+            await self._tell_listener("PING")
+            await asyncio.sleep(PING_S)
+        patience.reschedule(asyncio.get_running_loop().time())
+
+    async def _hear(self, connection: AbstractConnection) -> None:
         self._confirmed.clear()
         self._listener = connection
         try:
@@ -169,12 +220,13 @@ class Bus:
             else:
                 self._return()
             while True:
-                kind, channel, payload = await connection.read_response(timeout=math.inf)
+                kind, *said = await connection.read_response(timeout=math.inf)
+                self._unanswered = 0
                 if kind == b"message":
-                    self._on_message(channel.decode(), payload)
+                    self._on_message(said[0].decode(), said[1])
                 elif kind == b"subscribe":
-                    self._confirm(channel.decode())
-                    restoring.discard(channel.decode())
+                    self._confirm(said[0].decode())
+                    restoring.discard(said[0].decode())
                     # Told any earlier, a reader could read the journal before Redis delivers to us again.
                     if not restoring and not self.connected:
                         self._return()
@@ -184,7 +236,7 @@ class Bus:
 
     def _return(self) -> None:
         self.connected = True
-        self._away = False
+        self._lost.discard("listener")
         self._on_return()
 
     def _confirm(self, channel: str) -> None:

@@ -4,6 +4,14 @@
 CONTROL = "control"
 
 
+_CONVERSATION = "c:"
+
+
 def conversation(conversation_id: str) -> str:
     """Frames of one conversation; `conversation_id` is the public id."""
-    return f"c:{conversation_id}"
+    return f"{_CONVERSATION}{conversation_id}"
+
+
+def conversation_of(channel: str) -> str | None:
+    """The public id of the conversation whose frames these are; None of another channel."""
+    return channel.removeprefix(_CONVERSATION) if channel.startswith(_CONVERSATION) else None

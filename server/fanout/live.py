@@ -69,6 +69,9 @@ class LiveTexts:
         """The newest known state; None when nothing was said yet, or Redis lost it."""
         if live := self._here.get(turn_id):
             return live
+        if self._bus.away:
+            # Asking would cost a visitor the time until Redis does not answer.
+            return None
         try:
             raw = await self._redis.get(f"live:{turn_id}")
         except (RedisError, OSError) as error:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
+from server.cache import rate_limit
 from server.cache.rate_limit import WINDOW_S, Limit, RateLimiter
 from server.errors import RateLimited
 from server.services import open_redis
@@ -121,3 +122,33 @@ async def test_without_redis_limits_are_told_apart(nowhere: Redis, clock: Clock)
     limiter = RateLimiter(nowhere, clock=clock)
     assert await passes(limiter, Limit("client", "1", 3), 5) == 3
     assert await passes(limiter, Limit("client", "2", 3), 5) == 3
+
+
+async def test_redis_known_to_be_away_is_not_asked(redis: Redis, clock: Clock) -> None:
+    """Nobody waits for its silence, and its counts are not touched; from its return on it counts for all again."""
+    away = True
+    limiter = RateLimiter(redis, clock=clock, instances=lambda: 2, away=lambda: away)
+    limit = Limit("client", "1", 10)
+    assert await passes(limiter, limit, 20) == 5
+    assert [key async for key in redis.scan_iter()] == []
+    away = False
+    assert await passes(limiter, limit, 20) == 10
+
+
+async def test_without_redis_memory_is_bounded(nowhere: Redis, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood from everywhere shares the last counters: each is still limited, and those known before are unharmed."""
+    monkeypatch.setattr(rate_limit, "KEYS_HERE", 100)
+    limiter = RateLimiter(nowhere, clock=clock, away=lambda: True)
+    known = Limit("client", "known", 3)
+    await limiter.check(known)
+    for number in range(1_000):
+        try:
+            await limiter.check(Limit("address", f"ip:{number}", 5))
+        except RateLimited as refusal:
+            assert refusal.code == "rate_limited_address"
+    assert len(limiter._local) <= 200
+    assert await passes(limiter, Limit("address", "ip:late", 5), 10) <= 5
+    assert await passes(limiter, known, 5) == 2
+    clock.now += WINDOW_S
+    assert await passes(limiter, Limit("address", "ip:late", 5), 10) == 5
+    assert len(limiter._local) == 1

@@ -223,3 +223,24 @@ async def test_stop_ends_both_connections(redis_url: str) -> None:
         assert await subscribers(redis, "c:1") == 1
     await eventually(lambda: _is(redis, "c:1", 0), "the listening connection is gone")
     await redis.aclose()
+
+
+async def test_a_redis_that_falls_silent_is_noticed(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It closes nothing and answers nothing: without a message of ours the bus knows, and later that it is back."""
+    monkeypatch.setattr(bus, "PING_S", 0.1)
+    async with open_bus(redis_url) as (here, ear, redis):
+        await here.subscribe("c:1")
+        await ear.until(returns=1)
+        losses = []
+        here._on_loss = lambda: losses.append(here.away)
+        await redis.client_pause(3_000)
+        await eventually(lambda: _away(here, True), "the silence is noticed")
+        assert losses and all(losses)
+        await ear.until(returns=2)
+        await eventually(lambda: _away(here, False), "both connections are back")
+        here.publish("c:1", b"again")
+        await ear.until(heard=1)
+
+
+async def _away(bus: Bus, wanted: bool) -> bool:
+    return bus.away is wanted

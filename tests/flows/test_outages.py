@@ -1,7 +1,8 @@
 """Postgres or Redis goes away while visitors chat, and comes back."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,13 +18,24 @@ from server.protocol.visitor import (
     MessageSend,
     Nack,
     Snapshot,
+    ToolConfirm,
+    ToolStarted,
+    TurnStarted,
+    TurnStop,
+    TurnStopped,
 )
 from server.services import open_services
 from server.settings import Settings
-from tests.flows.support import Desk, Tab, open_desk, sse
+from tests.flows.support import Desk, Tab, open_desk, running, sse
+from tests.flows.tooling import add_tool, asked, use
 from tests.support import Cable, cable, eventually
+from tests.tools.webhook_server import WebhookServer
 from tests.wire_servers import Answer, WireServer
 
+# Whose line to Redis is cut, of two instances.
+WHOSE = pytest.mark.parametrize(
+    "whose", [(True, True), (True, False), (False, True)], ids=["both", "the first", "the second"]
+)
 COME_BACK = "Wir haben eine kurze technische Störung. Ihre Nachricht wird danach gesendet."
 
 
@@ -48,6 +60,40 @@ async def redis_behind_a_cable(
         cut = msgspec.structs.replace(settings, redis_url=settings.redis_url.replace(path, str(wire.path)))
         async with open_desk(cut, instances=instances) as desk:
             yield desk, wire
+
+
+class Lines:
+    """Two instances' lines to Redis."""
+
+    def __init__(self, cables: list[Cable]) -> None:
+        self._cables = cables
+
+    async def cut(self, whose: tuple[bool, bool]) -> None:
+        """Takes Redis from these."""
+        await asyncio.gather(*(line.cut() for line, gone in zip(self._cables, whose, strict=True) if gone))
+
+    async def mend(self, whose: tuple[bool, bool]) -> None:
+        """Gives it back to them."""
+        await asyncio.gather(*(line.mend() for line, gone in zip(self._cables, whose, strict=True) if gone))
+
+
+@asynccontextmanager
+async def two_on_lines_of_their_own(settings: Settings, folder: Path) -> AsyncIterator[tuple[Desk, Lines]]:
+    """Two instances whose ways to Redis can be cut one by one."""
+    path = urlsplit(settings.redis_url).path
+    async with AsyncExitStack() as stack:
+        cables = [await stack.enter_async_context(cable(Path(path), folder / name)) for name in ("r1", "r2")]
+        first, second = (
+            msgspec.structs.replace(settings, redis_url=settings.redis_url.replace(path, str(line.path)))
+            for line in cables
+        )
+        desk = await stack.enter_async_context(open_desk(first))
+        other = await stack.enter_async_context(running(second))
+        desk.instances.append(other)
+        try:
+            yield desk, Lines(cables)
+        finally:
+            desk.instances.remove(other)
 
 
 async def insist(tab: Tab, text: str, cid: str) -> Ack:
@@ -236,8 +282,118 @@ async def test_a_ping_fills_the_gap_while_redis_is_away(settings: Settings, tmp_
             await here.say("One")
             await here.next(MessageCompleted)
             assert (await there.settle()).head_seq == 3
-            await there.next(MessageCompleted)
+            await there.shows("You said: One")
             assert here.events() == there.events()
+
+
+@WHOSE
+async def test_another_instance_sees_the_end_of_an_answer(
+    settings: Settings, model: WireServer, tmp_path: Path, whose: tuple[bool, bool]
+) -> None:
+    """Within a second, both ways, without a ping; when Redis is back text streams there again, and nothing twice."""
+    clock = asyncio.get_running_loop().time
+    async with two_on_lines_of_their_own(settings, tmp_path) as (desk, lines):
+        shop = await desk.shop()
+        async with desk.visit(shop) as (here, first), desk.visit(shop, on=1, proof=first.session) as (there, _):
+            await asyncio.gather(here.next(Snapshot), there.next(Snapshot))
+            await lines.cut(whose)
+            for speaker, watcher in ((here, there), (there, here), (here, there)):
+                reading = asyncio.create_task(watcher.next(MessageCompleted))
+                await speaker.say("One")
+                await speaker.next(MessageCompleted)
+                ended = clock()
+                await reading
+                assert clock() - ended < 1
+            await lines.mend(whose)
+            streamed = False
+            # Until both have noticed; each answer is whole and comes once all the same (the view checks).
+            while not streamed:
+                before = len(there.of(MessageDelta))
+                model.script(Answer("One two three four five six", tokens_per_s=30))
+                reading = asyncio.create_task(there.next(MessageCompleted))
+                await here.say("Again")
+                await here.next(MessageCompleted)
+                await reading
+                streamed = len(there.of(MessageDelta)) > before + 1
+            await here.settle()
+            await there.settle()
+            assert here.events() == there.events()
+            assert here.view.texts == there.view.texts
+
+
+@WHOSE
+async def test_a_stop_reaches_the_other_instance_without_redis(
+    settings: Settings, model: WireServer, tmp_path: Path, whose: tuple[bool, bool]
+) -> None:
+    """The model is left within a second, and both tabs see the same stop."""
+    async with two_on_lines_of_their_own(settings, tmp_path) as (desk, lines):
+        shop = await desk.shop()
+        async with desk.visit(shop) as (here, first), desk.visit(shop, on=1, proof=first.session) as (there, _):
+            await asyncio.gather(here.next(Snapshot), there.next(Snapshot))
+            await lines.cut(whose)
+            # Also makes sure that each knows of the other's loss.
+            await here.say("Hello")
+            await there.next(MessageCompleted)
+            model.script(Answer("word " * 500, tokens_per_s=20))
+            await here.say("Talk")
+            started = await there.next(TurnStarted)
+            await here.next(MessageDelta)
+            await there.send(TurnStop(turn_id=started.turn_id))
+            async with asyncio.timeout(1):
+                stops = [await each.next(TurnStopped) for each in (there, here)]
+            assert stops[0] == stops[1]
+            async with asyncio.timeout(1):
+                await model.wait_for_abandoned()
+            await there.say("Next")
+            assert (await here.next(MessageCompleted)).message.text == "You said: Next"
+
+
+@WHOSE
+async def test_a_yes_reaches_the_other_instance_without_redis(
+    settings: Settings, model: WireServer, webhook: WebhookServer, tmp_path: Path, whose: tuple[bool, bool]
+) -> None:
+    """The question is seen on both, the yes given on the second counts on the first at once, and the tool runs once."""
+    async with two_on_lines_of_their_own(settings, tmp_path) as (desk, lines):
+        shop = await desk.shop()
+        await add_tool(desk, shop, webhook.url, "book", "unsafe", confirm=True)
+        async with desk.visit(shop) as (here, first), desk.visit(shop, on=1, proof=first.session) as (there, _):
+            await asyncio.gather(here.next(Snapshot), there.next(Snapshot))
+            await lines.cut(whose)
+            await here.say("Hello")
+            await there.next(MessageCompleted)
+            model.script(Answer(tools=(use("book", item="table"),)), Answer("Booked."))
+            await here.say("Book")
+            question = await asked(there)
+            assert question.call_id == (await asked(here)).call_id
+            await there.send(ToolConfirm(call_id=question.call_id, approved=True))
+            # The next look by itself would be up to 3 s away.
+            async with asyncio.timeout(1):
+                await there.next(ToolStarted)
+            ends = [await each.next(MessageCompleted) for each in (here, there)]
+            assert ends[0] == ends[1] and ends[0].message.text == "Booked."
+    assert len(webhook.requests) == 1
+
+
+async def test_limits_are_shared_without_redis(settings: Settings, model: WireServer, tmp_path: Path) -> None:
+    """Two instances count for themselves, each its half: together no more than the limit, and never without one."""
+    async with two_on_lines_of_their_own(settings, tmp_path) as (desk, lines):
+        shop = await desk.shop()
+        async with desk.visit(shop) as (here, first), desk.visit(shop, on=1, proof=first.session) as (there, _):
+            await lines.cut((True, True))
+            await here.say("Hello")
+            await there.next(MessageCompleted)
+            taken = 0
+            for tab in (here, there):
+                refused = 0
+                for number in range(30):
+                    await tab.send(MessageSend(cid=f"{tab is here}{number}", text="More"))
+                    while not isinstance(frame := await tab.read(), Ack | Nack):
+                        pass
+                    taken += isinstance(frame, Ack)
+                    refused += isinstance(frame, Nack) and frame.code == "rate_limited_visitor"
+                assert refused >= 10
+            # Half of 20 each; twice that where the minute ended in between.
+            assert 18 <= taken <= 40
 
 
 @pytest.mark.parametrize("missing", ["postgres", "redis"])
