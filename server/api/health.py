@@ -20,10 +20,14 @@ async def live(_request: Request, _services: Services) -> Response:
 
 
 async def ready(_request: Request, services: Services) -> Response:
-    """Redis away is no reason to lose traffic: it makes things slower, and nothing wrong."""
+    """Redis away is no reason to lose traffic: it makes things slower, and nothing wrong. Ending is one."""
     postgres = await _check(pool.check(services.pool))
     redis = await _check(check_redis(services.redis))
-    answer = Readiness(ready=postgres.ok, checks={"postgres": postgres, "redis": redis})
+    checks = {"postgres": postgres, "redis": redis}
+    draining = services.supervisor.draining
+    if draining:
+        checks["instance"] = ReadinessCheck(ok=False, detail="this instance finishes what it began, and ends")
+    answer = Readiness(ready=postgres.ok and not draining, checks=checks)
     return json(answer, status=200 if answer.ready else 503, headers={"cache-control": "no-store"})
 
 
@@ -47,7 +51,10 @@ ENDPOINTS = (
         ready,
         "Should it get traffic",
         Readiness,
-        about="503 when Postgres is away. Redis away shows in the checks and does not refuse traffic.",
+        about=(
+            "503 when Postgres is away, and while the instance ends. "
+            "Redis away shows in the checks and does not refuse traffic."
+        ),
         also=(503,),
     ),
     Endpoint("GET", "/metrics", read_metrics, "Figures for Prometheus", None, media_type="text/plain; version=0.0.4"),

@@ -4,18 +4,18 @@ import asyncio
 import multiprocessing
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
 import msgspec
 import uvicorn
-from uvicorn.supervisors import Multiprocess
 
 from server import embedded, log
 from server.app import create_app
 from server.cli.migrate import upgrade
+from server.cli.process import Server, run_workers
 from server.cli.shared import data_dir_option, secret_keys
 from server.embedded import demo
 from server.errors import SettingsError, Unavailable
@@ -26,9 +26,10 @@ from server.repositories import migrations
 from server.repositories.pool import open_pool, reading
 from server.services import check_redis, open_redis
 from server.settings import Settings, load
+from server.ws.drain import END_S, RESERVE_S
 
-# Seconds that open requests and sockets get at a stop before they are cut.
-GRACE_S = 5
+# Seconds that open requests get after the drain before they are cut, within what the drain leaves of its time.
+GRACE_S = int(RESERVE_S) - 2
 
 
 @click.command()
@@ -57,9 +58,14 @@ def dev(port: int, host: str, instances: int, data_dir: Path) -> None:
         upgrade(settings.database_url)
         asyncio.run(_seed(settings, ports, _local_url(host, port)))
         with ExitStack() as stack:
-            for each in ports[1:]:
-                stack.enter_context(_process(settings, host, each))
-            _serve_here(settings, host, port, ready=lambda: _say_where(ports))
+            others = [stack.enter_context(_process(settings, host, each)) for each in ports[1:]]
+
+            def pass_on() -> None:
+                for other in others:
+                    other.terminate()
+
+            config = uvicorn_config(create_app(settings), host, port)
+            Server(config, ready=lambda: _say_where(ports), signalled=pass_on).run()
 
 
 @click.command()
@@ -75,9 +81,9 @@ def serve(host: str, port: int | None, workers: int) -> None:
     asyncio.run(_preflight(settings))
     config = uvicorn_config("server.app:from_environment", host, port or settings.port, workers=workers)
     if workers == 1:
-        uvicorn.Server(config).run()
+        Server(config).run()
     else:
-        Multiprocess(config, sockets=[config.bind_socket()]).run()
+        run_workers(config)
 
 
 def uvicorn_config(app: object, host: str, port: int, *, workers: int = 1) -> uvicorn.Config:
@@ -104,38 +110,42 @@ def uvicorn_config(app: object, host: str, port: int, *, workers: int = 1) -> uv
     )
 
 
-class _Server(uvicorn.Server):
-    """Says where it is once it listens."""
+class _Process:
+    """One more instance, in a process of its own."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._ready = ready
+    def __init__(self, settings: Settings, host: str, port: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._process = context.Process(target=_instance, args=(settings, host, port), daemon=True)
+        self._told = False
+        self._process.start()
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self._ready()
+    def terminate(self) -> None:
+        """The first time it drains, the second time it ends at once."""
+        self._told = True
+        self._process.terminate()
 
-
-def _serve_here(settings: Settings, host: str, port: int, *, ready: Callable[[], None]) -> None:
-    _Server(uvicorn_config(create_app(settings), host, port), ready).run()
+    def end(self) -> None:
+        """Waits for its end, which it was told of or is told of now."""
+        if not self._told:
+            self.terminate()
+        self._process.join(END_S)
+        self._process.kill()
+        self._process.join()
 
 
 @contextmanager
-def _process(settings: Settings, host: str, port: int) -> Iterator[None]:
-    """One more instance, in a process of its own that ends with this one."""
-    process = multiprocessing.get_context("spawn").Process(target=_instance, args=(settings, host, port), daemon=True)
-    process.start()
+def _process(settings: Settings, host: str, port: int) -> Iterator[_Process]:
+    """One more instance, which ends with this one."""
+    process = _Process(settings, host, port)
     try:
-        yield
+        yield process
     finally:
-        process.terminate()
-        process.join(GRACE_S + 5)
+        process.end()
 
 
 def _instance(settings: Settings, host: str, port: int) -> None:
     log.configure(settings.log_level, settings.log_format)
-    _serve_here(settings, host, port, ready=lambda: None)
+    Server(uvicorn_config(create_app(settings), host, port), follower=True).run()
 
 
 async def _seed(settings: Settings, ports: range, base_url: str) -> None:

@@ -190,11 +190,14 @@ async def claim_next(
         return await cursor.fetchone()
 
 
-async def claim_orphans(conn: Conn, *, owner: str, lease_s: float, deadline_s: float, limit: int) -> list[Turn]:
+async def claim_orphans(
+    conn: Conn, *, owner: str, dead: list[str], lease_s: float, deadline_s: float, limit: int
+) -> list[Turn]:
     """System-wide sweep: turns whose owner died, and queued ones that nobody took for 2 s. All ours now.
 
     gen is +1 where somebody else was entitled to write. Never two turns of one conversation. A takeover gets a
-    whole deadline of its own; `attempts` is what bounds the tries.
+    whole deadline of its own; `attempts` is what bounds the tries. An owner died when its lease ran out, or when it is
+    one of `dead`; a turn of theirs that was claimed or extended within the last second is left for the next sweep.
     """
     async with conn.cursor(row_factory=class_row(Turn)) as cursor:
         # A queued turn waits for a running sibling, dead or alive, and for older queued ones: one a conversation.
@@ -202,7 +205,13 @@ async def claim_orphans(conn: Conn, *, owner: str, lease_s: float, deadline_s: f
             """
             with expired as materialized (
                 select id from turns
-                where status = 'running' and lease_until < now()
+                where status = 'running' and (
+                    lease_until < now()
+                    or (
+                        owner = any(%(dead)s::text[])
+                        and lease_until < clock_timestamp() + make_interval(secs => %(lease_s)s - 1)
+                    )
+                )
                 order by lease_until
                 limit %(limit)s
                 for update skip locked
@@ -232,7 +241,7 @@ async def claim_orphans(conn: Conn, *, owner: str, lease_s: float, deadline_s: f
             returning t.id, t.public_id, t.conversation_id, t.client_id, t.message_id, t.answer_id, t.status, t.gen,
                       t.owner, t.lease_until, t.attempts, t.deadline, t.error
             """,
-            {"owner": owner, "lease_s": lease_s, "deadline_s": deadline_s, "limit": limit},
+            {"owner": owner, "dead": dead, "lease_s": lease_s, "deadline_s": deadline_s, "limit": limit},
         )
         return await cursor.fetchall()
 

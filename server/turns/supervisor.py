@@ -2,7 +2,8 @@
 
 A running turn is leased: the row says whose it is and until when, by the database's clock. One statement extends the
 leases of all turns of an instance; a turn that is not among the extended ones is no longer ours and stops at once.
-A sweep takes over what a dead instance left behind.
+A sweep takes over what a dead instance left behind. An instance that is about to end claims nothing any more, tells
+the others what waits, and gives back at last what it could not finish.
 """
 
 import asyncio
@@ -18,21 +19,24 @@ from server.fanout.hub import Hub
 from server.journal import Journal
 from server.protocol import codec
 from server.protocol.visitor import TurnFailed, TurnReset, TurnStarted
-from server.repositories import clients, conversations, messages, turns
+from server.repositories import clients, conversations, messages, presence, turns
 from server.repositories.pool import Pool, reading
 from server.repositories.turns import Turn as TurnRow
 from server.turns import phrases
 from server.turns.engine import DEADLINE_S, Engine
 from server.turns.job import Job
+from server.turns.presence import Presence
 
 logger = log.get("turns")
 
 # Seconds a lease lasts, and between two extensions: two may fail before it runs out (reliability).
 LEASE_S = 15.0
 EXTEND_S = 5.0
-# Seconds between two looks for turns nobody runs.
-SWEEP_S = 2.0
+# Seconds between two looks for turns nobody runs: a death is noticed at the second look without its lock.
+SWEEP_S = 1.0
 SWEEP_MOST = 20
+# Seconds that an instance which ends spends on giving its turns back.
+RELEASE_S = 2.0
 # A turn that was begun this often and never ended takes its instance down; it is not begun again.
 ATTEMPTS = 3
 
@@ -44,8 +48,18 @@ class Fenced(msgspec.Struct, frozen=True, tag_field="type", tag="turn.fenced"):
     gen: int
 
 
+class Waiting(msgspec.Struct, frozen=True, tag_field="type", tag="turn.waiting"):
+    """Said on the control channel by an instance that ends: somebody else should begin the conversation's next turn."""
+
+    client_id: int
+    conversation_id: int
+
+
+_decoder: msgspec.json.Decoder[Fenced | Waiting] = msgspec.json.Decoder(Fenced | Waiting)
+
+
 class Supervisor:
-    """The turns of one instance. `owner` is its id."""
+    """The turns of one instance. `owner` is its id. `draining`: it is about to end, and claims no more turns."""
 
     def __init__(self, *, pool: Pool, journal: Journal, hub: Hub, engine: Engine, owner: str) -> None:
         self.owner = owner
@@ -56,32 +70,51 @@ class Supervisor:
         self._running: dict[str, tuple[TurnRow, asyncio.Task[None]]] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._keepers: list[asyncio.Task[None]] = []
-        self._stopping = False
+        self._presence = Presence(pool, owner)
+        self.draining = False
         hub.on_control(self._heard)
 
     async def start(self) -> None:
+        await self._presence.start()
         self._keepers = [
             asyncio.create_task(self._every(EXTEND_S, self._extend), name="lease keeper"),
             asyncio.create_task(self._every(SWEEP_S, self._sweep), name="turn sweeper"),
         ]
 
+    @property
+    def running(self) -> int:
+        """How many turns run here."""
+        return len(self._running)
+
+    @property
+    def answering(self) -> set[int]:
+        """The conversations whose turns run here."""
+        return {row.conversation_id for row, _ in self._running.values()}
+
+    def drain(self) -> None:
+        """From here on no turn is claimed. What runs goes on; `stop` ends it."""
+        self.draining = True
+
     async def stop(self, *, grace_s: float = 0.0) -> None:
-        """Lets running turns end within `grace_s`, then gives the others back for another instance to take."""
-        self._stopping = True
-        for keeper in self._keepers[1:]:
-            keeper.cancel()
-        tasks = [task for _, task in self._running.values()]
-        if tasks and grace_s > 0:
-            await asyncio.wait(tasks, timeout=grace_s)
-        for task in [*tasks, *self._keepers, *self._background]:
-            task.cancel()
-        await asyncio.gather(*tasks, *self._keepers, *self._background, return_exceptions=True)
+        """Lets running turns end within `grace_s`, then gives the others back and tells the other instances."""
+        self.drain()
+        if self._running and grace_s > 0:
+            await asyncio.wait([task for _, task in self._running.values()], timeout=grace_s)
+        # First what could begin another turn.
+        await _cancel([*self._keepers, *self._background])
+        await _cancel([task for _, task in self._running.values()])
+        await self._release()
+        await self._presence.stop()
+
+    async def _release(self) -> None:
         try:
-            async with reading(self._pool) as conn:
+            async with asyncio.timeout(RELEASE_S), reading(self._pool) as conn:
                 released = await turns.release(conn, owner=self.owner)
-        except Unavailable as error:
-            logger.warning("leases not released; they run out by themselves", reason=error.message)
+        except (Unavailable, TimeoutError) as error:
+            logger.warning("leases not released; they run out by themselves", reason=str(error))
             return
+        for row in released:
+            self._pass_on(row.client_id, row.conversation_id)
         if released:
             logger.info("turns released", count=len(released))
 
@@ -99,11 +132,18 @@ class Supervisor:
         self._hub.control(codec.encode(Fenced(turn_id, gen)))
 
     def next(self, *, client_id: int, conversation_id: int) -> None:
-        """Begins the conversation's oldest waiting turn, if any, in the background."""
-        self._later(self._begin_next(client_id, conversation_id))
+        """Begins the conversation's oldest waiting turn, if any, in the background; elsewhere when this one ends."""
+        if self.draining:
+            self._pass_on(client_id, conversation_id)
+        else:
+            self._later(self._begin_next(client_id, conversation_id))
+
+    def _pass_on(self, client_id: int, conversation_id: int) -> None:
+        """Whoever hears it tries to claim, and one gets it; if nobody does, a sweep finds the turn."""
+        self._hub.control(codec.encode(Waiting(client_id, conversation_id)))
 
     def _later(self, work: Coroutine[None, None, None]) -> None:
-        if self._stopping:
+        if self.draining:
             work.close()
             return
         task = asyncio.create_task(work)
@@ -137,11 +177,15 @@ class Supervisor:
 
     def _heard(self, payload: bytes) -> None:
         try:
-            fenced = msgspec.json.decode(payload, type=Fenced)
+            said = _decoder.decode(payload)
         except msgspec.DecodeError:
             return  # another kind of control message
-        running = self._running.get(fenced.turn_id)
-        if running is not None and running[0].gen < fenced.gen:
+        if isinstance(said, Waiting):
+            # An instance that ends hears itself too.
+            self._later(self._begin_next(said.client_id, said.conversation_id))
+            return
+        running = self._running.get(said.turn_id)
+        if running is not None and running[0].gen < said.gen:
             running[1].cancel()
 
     async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
@@ -173,10 +217,17 @@ class Supervisor:
                 task.cancel()
 
     async def _sweep(self) -> None:
-        async with reading(self._pool) as conn:
-            orphans = await turns.claim_orphans(
-                conn, owner=self.owner, lease_s=LEASE_S, deadline_s=DEADLINE_S, limit=SWEEP_MOST
-            )
+        if self.draining:
+            return
+        try:
+            async with reading(self._pool) as conn:
+                dead = self._presence.dead(await presence.look(conn))
+                orphans = await turns.claim_orphans(
+                    conn, owner=self.owner, dead=dead, lease_s=LEASE_S, deadline_s=DEADLINE_S, limit=SWEEP_MOST
+                )
+        except Unavailable:
+            self._presence.blind()
+            raise
         for row in orphans:
             logger.info("turn taken over", turn=row.public_id, gen=row.gen, attempt=row.attempts)
             try:
@@ -268,6 +319,12 @@ class Supervisor:
             newest=False,
             at=datetime.now(UTC),
         )
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _started(seq: int, row: TurnRow) -> TurnStarted:

@@ -42,9 +42,9 @@ async def _claim_next(pool: Pool, shop: Shop, owner: str) -> Turn | None:
         return await turns.claim_next(conn, client_id=shop.id, conversation_id=shop.cnv, owner=owner, **LEASE)
 
 
-async def _claim_orphans(pool: Pool, owner: str, limit: int = 100) -> list[Turn]:
+async def _claim_orphans(pool: Pool, owner: str, limit: int = 100, *, dead: tuple[str, ...] = ()) -> list[Turn]:
     async with unit_of_work(pool) as conn:
-        return await turns.claim_orphans(conn, owner=owner, limit=limit, **LEASE)
+        return await turns.claim_orphans(conn, owner=owner, dead=list(dead), limit=limit, **LEASE)
 
 
 async def test_a_turn_begins_running_or_queued(pool: Pool, pizza: Shop) -> None:
@@ -125,6 +125,18 @@ async def test_the_sweep_takes_over_the_dead(pool: Pool, pizza: Shop, bakery: Sh
     assert {(turn.gen, turn.attempts, turn.owner, turn.status) for turn in claimed} == {(2, 2, "ins_new", "running")}
     assert (await _turn(pool, pizza, alive)).owner == "ins_alive"
     assert await _claim_orphans(pool, "ins_new") == []
+
+
+async def test_the_sweep_takes_over_whose_owner_is_known_to_be_dead(pool: Pool, pizza: Shop, bakery: Shop) -> None:
+    """Its lease need not run out, but a turn claimed within the last second is left, and everybody else's too."""
+    dead = [await _queued(pool, shop, owner="ins_dead") for shop in (pizza, bakery)]
+    await _queued(pool, pizza, await another_conversation(pool, pizza.id), owner="ins_alive")
+    assert await _claim_orphans(pool, "ins_new", dead=("ins_dead",)) == []
+    async with unit_of_work(pool) as conn:
+        await conn.execute("update turns set lease_until = lease_until - interval '1 s'")
+    claimed = await _claim_orphans(pool, "ins_new", dead=("ins_dead", "ins_never"))
+    assert {turn.public_id for turn in claimed} == set(dead)
+    assert {(turn.gen, turn.attempts, turn.owner) for turn in claimed} == {(2, 2, "ins_new")}
 
 
 async def test_the_sweep_takes_queued_turns_that_nobody_took(pool: Pool, pizza: Shop) -> None:

@@ -8,10 +8,11 @@ import pytest
 
 from server.access import Session
 from server.protocol.visitor import MessageCompleted, MessageDelta, TurnFailed, TurnReset, TurnStarted, TurnStopped
+from server.repositories import presence as locks
 from server.repositories import turns
 from server.services import Services, open_services
 from server.settings import Settings
-from server.turns import phrases, supervisor
+from server.turns import phrases, presence, supervisor
 from server.turns.supervisor import ATTEMPTS
 from tests.support import Shop, eventually, listening, new_shop, rows, send, visit
 from tests.wire_servers import Answer, WireServer
@@ -231,19 +232,22 @@ async def test_after_so_many_attempts_a_turn_is_given_up(services: Services, sho
     assert answered.turn_id == waiting.turn_id, "the conversation goes on"
 
 
-@pytest.mark.usefixtures("brisk")
+@pytest.fixture
+def no_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Instances that find nothing by themselves."""
+    monkeypatch.setattr(supervisor, "SWEEP_S", 3_600.0)
+
+
+@pytest.mark.usefixtures("no_sweeps")
 async def test_an_instance_that_stops_hands_its_turns_over(
     services: Services, settings: Settings, shop: Shop, model: WireServer
 ) -> None:
-    """The lease is given back at once, and the other instance answers, without waiting for it to run out."""
+    """The lease is given back, and the other instance answers at once: it is told, and need not look."""
     model.script(ENDLESS, Answer("The whole answer"))
     session = await visit(services, shop)
-    async with listening(services, session) as listener:
-        async with open_services(settings) as leaving:
-            turn_id = await begun(leaving, session)
-            await leaving.supervisor.stop()
-            # Whoever claims next finds it in the queue, and the attempt did not count.
-            await rows(services, "update turns set created_at = now() - interval '3 seconds'")
+    async with listening(services, session) as listener, open_services(settings) as leaving:
+        turn_id = await begun(leaving, session)
+        await leaving.supervisor.stop()
         end = await listener.end()
     assert isinstance(end, MessageCompleted)
     assert end.message.text == "The whole answer"
@@ -260,6 +264,56 @@ async def test_an_instance_that_stops_lets_answers_end(settings: Settings, model
         await leaving.supervisor.stop(grace_s=10)
         assert await answers(leaving) == ["In time"]
         assert await rows(leaving, "select status from turns") == [("done",)]
+
+
+@pytest.mark.usefixtures("no_sweeps")
+async def test_an_instance_that_drains_begins_nothing(
+    services: Services, settings: Settings, shop: Shop, model: WireServer
+) -> None:
+    """The answer that runs there ends there; the question behind it, and one that another instance passes on, go on
+    elsewhere."""
+    model.script(Answer("The first", first_byte_after_s=0.2))
+    async with open_services(settings) as draining:
+        session = await visit(services, shop)
+        async with listening(services, session) as listener:
+            first = await send(draining, session, "One?")
+            draining.supervisor.drain()
+            second = await send(draining, session, "Two?")
+            assert draining.supervisor.answering == {session.conversation.id} and draining.supervisor.running == 1
+            ends = [await listener.end(1), await listener.end(2)]
+        assert [end.turn_id for end in ends] == [first.turn_id, second.turn_id]
+        assert draining.supervisor.answering == set() and draining.supervisor.running == 0
+        owners = await rows(services, "select owner from turns order by id")
+        assert owners == [(draining.instance,), (services.instance,)]
+
+
+@pytest.mark.usefixtures("brisk")
+async def test_a_dead_instances_turn_is_taken_before_its_lease_ends(
+    services: Services, settings: Settings, shop: Shop, model: WireServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody holds its lock any more; one whose lock was never seen is left to its lease."""
+    monkeypatch.setattr(presence, "MISSING_S", 0.2)
+    model.script(ENDLESS, ENDLESS, Answer("The whole answer"))
+    dead, unknown = await visit(services, shop), await visit(services, shop)
+    async with AsyncExitStack() as stack:
+        other = await stack.enter_async_context(open_services(settings))
+        listener = await stack.enter_async_context(listening(services, dead))
+        turn_id, kept = await begun(other, dead), await begun(services, unknown)
+        await rows(services, "update turns set owner = 'ins_unknown' where public_id = %s", kept)
+
+        async def seen() -> bool:
+            return locks.key(other.instance) in services.supervisor._presence._seen
+
+        await eventually(seen, "the one has seen the other alive")
+        # All that a killed process does: its connection ends. It hears nothing, extends nothing, takes nothing.
+        for task in [*other.supervisor._keepers, other.supervisor._presence._task]:
+            assert task is not None
+            task.cancel()
+        await rows(services, "update turns set lease_until = lease_until - interval '1 second'")
+        end = await listener.end()
+        assert isinstance(end, MessageCompleted)
+        assert await state(services, turn_id) == ("done", 2, services.instance, 2)
+        assert await state(services, kept) == ("running", 1, "ins_unknown", 1)
 
 
 @pytest.mark.usefixtures("brisk")

@@ -1,0 +1,77 @@
+"""Who is taken for dead, and who is not."""
+
+import pytest
+
+from server.repositories import presence as locks
+from server.repositories.presence import Look
+from server.services import Services
+from server.turns import presence, supervisor
+from server.turns.presence import Presence
+from tests.support import eventually, rows
+
+
+@pytest.fixture
+def no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two looks in a row are enough, however close."""
+    monkeypatch.setattr(presence, "MISSING_S", 0.0)
+
+
+def _look(*living: str, owners: tuple[str, ...] = ("ins_a", "ins_b")) -> Look:
+    return Look(living=frozenset(locks.key(each) for each in living), owners=list(owners))
+
+
+@pytest.fixture
+async def mine(services: Services) -> Presence:
+    """Of an instance that has its lock."""
+    return services.supervisor._presence
+
+
+async def test_missing_for_a_while_is_dead(mine: Presence, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not at the first look, not before the time is over, and not when it came back in between."""
+    assert mine.dead(_look("ins_a", "ins_b")) == []
+    assert mine.dead(_look("ins_a")) == []
+    assert mine.dead(_look("ins_a")) == [], "too soon"
+    assert mine.dead(_look("ins_a", "ins_b")) == []
+    monkeypatch.setattr(presence, "MISSING_S", 0.0)
+    assert mine.dead(_look("ins_a")) == ["ins_b"]
+
+
+@pytest.mark.usefixtures("no_patience")
+async def test_whom_nobody_saw_is_left_to_its_lease(mine: Presence, services: Services) -> None:
+    """An owner without a lock, as of a version that held none; and never oneself."""
+    assert mine.dead(_look("ins_a", owners=("ins_other", services.instance))) == []
+    assert mine.dead(_look(owners=("ins_other", services.instance, "ins_a"))) == ["ins_a"]
+
+
+async def test_blindness_begins_anew(mine: Presence, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a look that failed the others get their time again to come back."""
+    mine.dead(_look("ins_a", "ins_b"))
+    assert mine.dead(_look("ins_a")) == []
+    mine.blind()
+    monkeypatch.setattr(presence, "MISSING_S", 3_600.0)
+    assert mine.dead(_look("ins_a")) == []
+
+
+@pytest.mark.usefixtures("no_patience")
+async def test_without_an_own_lock_nobody_is_judged(services: Services) -> None:
+    """It is Postgres that went away, not the others."""
+    absent = Presence(services.pool, "ins_me")
+    absent.dead(_look("ins_a", "ins_b"))
+    assert absent.dead(_look("ins_a")) == []
+
+
+async def test_the_lock_comes_back(services: Services) -> None:
+    """Its connection is killed: the instance is there again within moments, on a new one."""
+    query = "select pid from pg_locks where locktype = 'advisory' and classid = %s"
+    [(before,)] = await rows(services, query, locks.SPACE)
+    await rows(services, "select pg_terminate_backend(%s)", before)
+
+    async def back() -> bool:
+        return [pid for (pid,) in await rows(services, query, locks.SPACE) if pid != before] != []
+
+    await eventually(back, "the lock is held again")
+
+
+def test_the_sweep_notices_within_two_looks() -> None:
+    """A death is noticed at the second look without the lock: the time it must be missing is under a sweep's."""
+    assert presence.MISSING_S < supervisor.SWEEP_S
