@@ -20,7 +20,7 @@ from server.repositories import notices
 from server.repositories.pool import reading
 from server.services import Services, open_services
 from server.settings import Settings
-from tests.support import Cable, Shop, cable, eventually, listening, new_shop, rows, visit
+from tests.support import PATIENCE_S, Cable, Shop, cable, eventually, listening, new_shop, rows, visit
 
 BOTH, HERE, THERE = (True, True), (True, False), (False, True)
 
@@ -99,7 +99,7 @@ async def test_events_arrive_in_order_and_once(pair: Pair, shop: Shop, whose: tu
         for writer, reader, end in ((pair.here, there, 4), (pair.there, here, 7)):
             for name in ("a", "b", "c"):
                 await rate(writer, session, name)
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(PATIENCE_S):
                 await reader.until(lambda me, end=end: len(me.frames) == end)  # type: ignore[misc]  # a default
         await pair.mend(whose)
         await rate(pair.here, session, "after")
@@ -118,12 +118,12 @@ async def test_signals_arrive(pair: Pair, whose: tuple[bool, bool]) -> None:
     for source, sink in ((pair.here, pair.there), (pair.there, pair.here)):
         with sink.signals.listening("key") as heard:
             source.signals.send("key")
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(PATIENCE_S):
                 await heard.wait()
     await pair.mend(whose)
     with pair.there.signals.listening("key") as heard:
         pair.here.signals.send("key")
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE_S):
             await heard.wait()
 
 
@@ -183,7 +183,7 @@ async def test_what_no_notice_tells_is_looked_for(pair: Pair, shop: Shop) -> Non
             '{"type":"feedback.recorded","seq":1,"message_id":"m","rating":"up"}',
         )
         await rows(pair.here, "update conversations set last_seq = 1")
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE_S):
             await there.until(lambda me: len(me.frames) == 1)
 
 
@@ -194,7 +194,7 @@ async def test_events_of_the_last_moment_are_found(pair: Pair, shop: Shop) -> No
         for line in pair.lines:
             await line.cut()
         await rate(pair.here, session, "lost")
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE_S):
             await there.until(lambda me: len(me.frames) == 1)
 
 
@@ -261,7 +261,7 @@ async def test_junk_is_dropped(pair: Pair, shop: Shop) -> None:
         await notices.post(conn, notices=junk)
     with pair.there.signals.listening("key") as heard:
         pair.here.signals.send("key")
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(PATIENCE_S):
             await heard.wait()
 
 

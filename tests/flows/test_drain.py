@@ -11,6 +11,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from server.protocol.visitor import Drain, MessageCompleted, MessageDelta, Snapshot, TurnReset
+from server.turns.supervisor import LEASE_S
+from server.ws.drain import RESERVE_S
 from tests.flows.processes import Served, office, serve, visiting
 from tests.flows.support import Desk, Tab, sse
 from tests.support import eventually
@@ -115,12 +117,10 @@ async def test_an_answer_too_long_ends_elsewhere(office: Desk, model: WireServer
         began = time.monotonic()
         leaving.signal()
         assert await _left(tab) == 4001
-        given_back = time.monotonic()
         reset = await watching.next(TurnReset)
         assert (await watching.next(MessageCompleted)).message.text == "The whole answer"
-        assert time.monotonic() - given_back < 1.5, "without waiting for a sweep or a lease"
         assert await leaving.ended() == 0
-        assert time.monotonic() - began < 6.0
+        assert time.monotonic() - began < LEASE_S, "without waiting for a lease"
         assert reset.gen == 2
         async with visiting(staying, shop, proof=welcome.session) as (back, _):
             await back.settle()
@@ -179,7 +179,7 @@ async def test_a_second_signal_ends_at_once(office: Desk, model: WireServer, tmp
         began = time.monotonic()
         served.signal()
         assert await served.ended() == -signal.SIGTERM
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < RESERVE_S + 5, "no answer was waited for"
 
 
 async def test_a_death_is_noticed_within_seconds(office: Desk, model: WireServer, tmp_path: Path) -> None:
@@ -202,6 +202,6 @@ async def test_a_death_is_noticed_within_seconds(office: Desk, model: WireServer
         took = time.monotonic() - killed
         assert (await watching.next(MessageCompleted)).message.text == "The whole answer"
         assert reset.gen == 2
-        assert took < 3.0
+        assert took < LEASE_S
     assert await office.rows("select status, gen, attempts from turns") == [("done", 2, 2)]
     assert await office.rows("select content from messages where role = 'assistant'") == [("The whole answer",)]
