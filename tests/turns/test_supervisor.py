@@ -95,8 +95,10 @@ async def test_a_turn_that_ends_while_its_lease_is_extended_is_heard_of(
 async def waiting_for_a_lock(services: Services) -> None:
     """Until some statement waits for another transaction."""
 
+    query = "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+
     async def waits() -> bool:
-        return bool(await rows(services, "select 1 from pg_locks where not granted"))
+        return bool(await rows(services, query))
 
     await eventually(waits, "a statement waits for a row")
 
