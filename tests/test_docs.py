@@ -1,5 +1,6 @@
 """The words are true: what the code has stands in the documents, and what the documents name exists."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -9,7 +10,11 @@ import pytest
 
 from server.api.routes import ENDPOINTS
 from server.cli import main
+from server.net.egress import Egress
 from server.protocol.close import Close
+from server.tools.connections import kinds
+from server.tools.setup import definition
+from server.tools.setup.definition import EndpointDefinition, ToolDefinition
 from server.turns import phrases
 
 ROOT = Path(__file__).parents[1]
@@ -95,3 +100,27 @@ def test_every_phrase_is_translated(language: str) -> None:
     english = phrases.ENGLISH
     assert all(phrases.say(phrase, language) != sentence for phrase, sentence in english.items())
     assert all(phrases.say(phrase, f"{language}-XX") == phrases.say(phrase, language) for phrase in english)
+
+
+def sample(name: str) -> str:
+    """The JSON that the README shows as the file `name`."""
+    _, found, after = README.rpartition(f"{name} ")
+    if not found:
+        _, _, after = README.partition(f"`{name}`:")
+    start = after.index("{")
+    _, length = json.JSONDecoder().raw_decode(after[start:])
+    return after[start : start + length]
+
+
+async def test_the_samples_are_taken() -> None:
+    """What the README shows as a tool, an integration and its endpoint passes the checks of the commands beside it."""
+    tool = definition.read(ToolDefinition, sample("order-status.json"), field="file")
+    assert definition.checked_tool(tool).tool_name == "get_order_status"
+    egress = Egress(())
+    try:
+        shop = kinds.parse("custom_api", sample("shop.json"), egress)
+    finally:
+        await egress.close()
+    assert json.loads(kinds.dump(shop))["auth"]["type"] == "bearer"
+    endpoint = definition.read(EndpointDefinition, sample("find-product.json"), field="file")
+    assert definition.checked_endpoint(endpoint, database=False).endpoint_name == "find_product"

@@ -5,7 +5,7 @@ import time
 
 from server import log, metrics
 from server.tools.result import failure
-from server.tools.tool import Call, Executor, Outcome, Progress, Tool, Webhook
+from server.tools.tool import Call, Executor, Outcome, Tool, Webhook
 
 logger = log.get("tools")
 
@@ -17,13 +17,13 @@ class Runner:
         self._webhooks = webhooks
         self._live_data = live_data
 
-    async def run(self, tool: Tool, call: Call, progress: Progress) -> tuple[Outcome, int]:
+    async def run(self, tool: Tool, call: Call) -> tuple[Outcome, int]:
         """The outcome and its milliseconds. Only a cancelled turn raises."""
         executor = self._webhooks if isinstance(tool.source, Webhook) else self._live_data
         began = time.monotonic()
         try:
             async with asyncio.timeout(call.budget_s):
-                outcome = await executor.run(tool, call, progress)
+                outcome = await executor.run(tool, call)
         except TimeoutError:
             outcome = _lost(tool, "it took longer than the turn may take", "this took too long")
         except Exception as error:

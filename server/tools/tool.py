@@ -4,7 +4,6 @@ A `Tool` is one thing a client lets the AI do. A `Call` is one use of it, with a
 they name the visitor, filled by the server. An `Outcome` is how it went: what the model reads, what is recorded.
 """
 
-from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -108,11 +107,7 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     source: Webhook | Endpoint
 
 
-# Called with words for the visitor while a long tool works. Returns at once.
-Progress = Callable[[str], None]
-
-
 class Executor(Protocol):
     """Does the work of one kind of source. Never raises for what the other side does: that is an Outcome."""
 
-    async def run(self, tool: Tool, call: Call, progress: Progress) -> Outcome: ...
+    async def run(self, tool: Tool, call: Call) -> Outcome: ...

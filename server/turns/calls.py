@@ -45,6 +45,13 @@ _UNAPPROVED: dict[Verdict, tuple[str, Phrase]] = {
     "expired": ("the visitor did not answer in time, so it was not done", "not_answered"),
 }
 
+_LOST = Outcome(
+    False,
+    failure("it is not known whether this was done; do not try again, tell the visitor that a person will check"),
+    error="cut off by a crash",
+    in_doubt=True,
+)
+
 
 class Scene(msgspec.Struct, frozen=True):
     """What all calls of one turn share."""
@@ -111,13 +118,9 @@ class Calls:
             if asked.kept is None:
                 await record.decided(asked, request_hash)
             for call in planned:
-                if call.ended_before:
+                if call.ended_before or call.lost:
                     continue
-                if call.in_doubt:
-                    lost = Outcome(False, call.over.content, error="cut off by a crash", in_doubt=True)
-                    await record.ended(call, lost, 0)
-                    await record.counted(1)
-                elif call.result is not None:
+                if call.result is not None:
                     await record.refused(call)
                 elif call.asks:
                     await record.asked(call)
@@ -126,14 +129,16 @@ class Calls:
         for call, cursor in started:
             call.attempt = await cursor.fetchone() or 0
 
-    async def _one(self, scene: Scene, call: Planned, caller: Caller, running: Sequence[Planned]) -> None:
+    async def _one(self, scene: Scene, call: Planned, caller: Caller, planned: Sequence[Planned]) -> None:
         """One call, from the visitor's yes where it needs one to its end."""
         end = await self._end_of(scene, call, caller)
         scene.ends.add(end, declined=end.phrase in {"declined", "not_answered"})
-        if any(each.result is None for each in running):
+        if any(each.result is None for each in planned):
             await scene.ends.settle()
 
     async def _end_of(self, scene: Scene, call: Planned, caller: Caller) -> End:
+        if call.lost:
+            return await self._found(scene.job, call) or End(call, _LOST, 0)
         if call.tool is None:
             raise RuntimeError("a call of no tool is refused")
         if call.asks:
@@ -141,21 +146,22 @@ class Calls:
                 return refused
             caller = await caller_of(self._pool, scene.job)
         if call.attempt == 0:
-            outcome, ms = await self._ended_meanwhile(scene.job, call)
-        else:
-            made = Call(
-                key=call.key,
-                tool=call.tool.name,
-                arguments=call.arguments,
-                caller=caller,
-                budget_s=scene.clock.for_tools(),
-                attempt=call.attempt,
-            )
-            self._stages[call.key] = scene.stage
-            try:
-                outcome, ms = await self._runner.run(call.tool, made, lambda text: scene.stage.progress(call.key, text))
-            finally:
-                del self._stages[call.key]
+            if (found := await self._found(scene.job, call)) is None:
+                raise RuntimeError(f"{call.key} may not go out and has not ended")
+            return found
+        made = Call(
+            key=call.key,
+            tool=call.tool.name,
+            arguments=call.arguments,
+            caller=caller,
+            budget_s=scene.clock.for_tools(),
+            attempt=call.attempt,
+        )
+        self._stages[call.key] = scene.stage
+        try:
+            outcome, ms = await self._runner.run(call.tool, made)
+        finally:
+            del self._stages[call.key]
         return End(call, outcome, ms)
 
     async def _unapproved(self, scene: Scene, call: Planned, tool: Tool) -> End | None:
@@ -219,10 +225,10 @@ class Calls:
         async with reading(self._pool) as conn:
             return await tool_executions.find_call(conn, client_id=job.client.id, turn_id=job.turn.id, call_id=call.key)
 
-    async def _ended_meanwhile(self, job: Job, call: Planned) -> tuple[Outcome, int]:
-        """Its result came back, to another instance, while nobody ran the turn."""
+    async def _found(self, job: Job, call: Planned) -> End | None:
+        """Its result, if it was called back while nobody ran the turn."""
         row = await self._execution(job, call)
         if row is None or row.success is None:
-            raise RuntimeError(f"{call.key} may not go out and has not ended")
+            return None
         content = readable(row.n8n_response) if row.success else failure(row.error or "this did not work")
-        return Outcome(row.success, content), row.execution_time_ms or 0
+        return End(call, Outcome(row.success, content), row.execution_time_ms or 0)

@@ -9,9 +9,9 @@ import asyncio
 
 import msgspec
 
-from server.repositories import turns
+from server.repositories import turn_steps
 from server.repositories.pool import Pool, reading
-from server.repositories.turns import TurnStep
+from server.repositories.turn_steps import TurnStep
 from server.tools.tool import Outcome
 from server.turns.job import Job
 from server.turns.phrases import Phrase
@@ -109,5 +109,5 @@ class Ends:
 async def step_of(pool: Pool, job: Job, no: int) -> TurnStep | None:
     """What is committed of a step."""
     async with reading(pool) as conn:
-        rows = await turns.steps(conn, client_id=job.client.id, turn_id=job.turn.id)
+        rows = await turn_steps.of_turn(conn, client_id=job.client.id, turn_id=job.turn.id)
     return next((row for row in rows if row.no == no), None)

@@ -14,7 +14,7 @@ from server.fanout.live import LiveTexts
 from server.llm import tokens
 from server.llm.provider import ChatMessage, ModelRequest, Provider
 from server.llm.registry import ModelConfig, Registry
-from server.repositories import turns
+from server.repositories import turn_steps
 from server.repositories.pool import Pool, reading
 from server.tools.catalogue import Catalogue
 from server.turns.budget import Budget
@@ -151,7 +151,7 @@ class Engine:
         be. The number of the next step."""
         row, no = scene.job.turn, 1
         async with reading(self._pool) as conn:
-            rows = await turns.steps(conn, client_id=row.client_id, turn_id=row.id)
+            rows = await turn_steps.of_turn(conn, client_id=row.client_id, turn_id=row.id)
         for asked in replayed(rows):
             decision = asked.decision
             called = "".join(f"{call.name}{call.arguments}" for call in decision.calls)

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from server.llm.provider import ToolCall
-from server.repositories.turns import TurnStep
+from server.repositories.turn_steps import TurnStep
 from server.tools.labels import label
 from server.tools.policy import Refused, admit
 from server.tools.result import failure
@@ -16,7 +16,6 @@ from server.turns.steps import Asked, Result, result_of
 
 # Characters kept of a tool's name that no tool has: a model may write anything.
 NAME_CHARACTERS = 64
-IN_DOUBT = "it is not known whether this was done; do not try again, tell the visitor that a person will check"
 
 # A visitor is asked one thing of a kind at a time.
 ONE_QUESTION = "the visitor is being asked about another call of this tool; wait for what they say"
@@ -36,17 +35,14 @@ class Planned(msgspec.Struct):
     # What an earlier life of the turn recorded of it.
     kept: TurnStep | None = None
     asks: bool = False
+    # It had gone out when the turn's instance died, and must not go out again.
+    lost: bool = False
     attempt: int = 0
 
     @property
     def ended_before(self) -> bool:
         """It was over in an earlier life of the turn."""
         return self.kept is not None and self.kept.state != "started"
-
-    @property
-    def in_doubt(self) -> bool:
-        """It had gone out when the turn's instance died, and must not go out again."""
-        return self.kept is not None and self.kept.state == "started" and self.result is not None
 
     @property
     def went_out(self) -> bool:
@@ -86,12 +82,13 @@ def _plan(asked: Asked, at: int, *, toolbox: Toolbox, caller: Caller, budget: Bu
         if planned.result.declined:
             budget.declined.add(made.name)
         return planned
-    planned.result = _refusal(planned, at, toolbox=toolbox, caller=caller, budget=budget)
-    if planned.kept is not None:
-        if tool is None or tool.effect == "unsafe":
-            planned.result = Result(failure(IN_DOUBT), ok=False)
-    elif planned.result is None:
-        planned.asks = tool is not None and tool.confirm
+    refusal = _refusal(planned, at, toolbox=toolbox, caller=caller, budget=budget)
+    if planned.kept is None:
+        planned.result = refusal
+        planned.asks = refusal is None and tool is not None and tool.confirm
+    else:
+        # What may not go out now may have had its effect before.
+        planned.lost = refusal is not None or tool is None or tool.effect == "unsafe"
     return planned
 
 

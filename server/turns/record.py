@@ -9,7 +9,7 @@ from psycopg import AsyncCursor
 
 from server.journal import Entry
 from server.protocol.visitor import ToolFinished, ToolStarted
-from server.repositories import tool_executions, turns, usage
+from server.repositories import tool_executions, turn_steps, usage
 from server.tools.result import recordable
 from server.tools.tool import Outcome
 from server.turns import phrases
@@ -32,7 +32,7 @@ class Record:
 
     async def decided(self, asked: Asked, request_hash: bytes) -> None:
         """What the model wants done."""
-        await turns.create_step(
+        await turn_steps.create(
             self._conn,
             client_id=self._job.client.id,
             turn_id=self._job.turn.id,
@@ -74,7 +74,7 @@ class Record:
         """How it ended; `phrase` says so to the visitor where the outcome alone does not. Its `result` is set."""
         state = "done" if outcome.ok else "unknown" if outcome.in_doubt else "failed"
         if call.went_out or not call.asks:
-            await turns.finish_step(
+            await turn_steps.finish(
                 self._conn,
                 client_id=self._job.client.id,
                 turn_id=self._job.turn.id,
@@ -115,7 +115,7 @@ class Record:
         self._entry.append(frame, turn_id=self._job.turn.id, gen=self._job.turn.gen)
 
     async def _step(self, call: Planned, state: str, result: Result | None = None) -> None:
-        await turns.create_step(
+        await turn_steps.create(
             self._conn,
             client_id=self._job.client.id,
             turn_id=self._job.turn.id,

@@ -5,7 +5,7 @@ from server.fanout.hub import Hub
 from server.fanout.live import LiveText, LiveTexts, LiveTool
 from server.protocol import codec
 from server.protocol.base import Frame
-from server.protocol.visitor import MessageDelta, ToolProgress
+from server.protocol.visitor import MessageDelta
 from server.turns.job import Job
 from server.turns.turn import Delta, Turn
 
@@ -43,11 +43,6 @@ class Stage:
         tool = self._tools.get(call_id)
         if tool is not None and tool.state == "running":
             self.tool(call_id, tool.label, tool.state, text)
-
-    def progress(self, call_id: str, text: str) -> None:
-        """The same, where nobody has been shown it yet."""
-        self.said(call_id, text)
-        self.show(ToolProgress(turn_id=self._row.public_id, call_id=call_id, text=text))
 
     def show(self, frame: Frame) -> None:
         """A live frame to everybody who watches now."""

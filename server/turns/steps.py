@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from server.llm.provider import ModelRequest, ToolCall, Usage
-from server.repositories.turns import TurnStep
+from server.repositories.turn_steps import TurnStep
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -207,7 +207,7 @@ async def run(site: Site, redis_url: str, client: Client, name: str, **arguments
         call = Call("trn_1:1", name, arguments, caller(client), budget_s=PATIENCE_S)
         live = LiveData(wiring.egress, wiring.vault, redis, RateLimiter(redis), databases)
         executor = live if name.startswith("find_") else N8n(wiring.egress, wiring.vault, callbacks)
-        return await executor.run(tool, call, lambda _text: None)
+        return await executor.run(tool, call)
     finally:
         await databases.close()
         await redis.aclose()

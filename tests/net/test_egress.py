@@ -3,7 +3,6 @@
 import asyncio
 import re
 import traceback
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -25,15 +24,6 @@ from tests.net.weather import (
     serving,
     silent,
 )
-
-
-@pytest.fixture
-async def egress() -> AsyncIterator[Egress]:
-    """Allowed to call this machine, as `frontdesk dev` is."""
-    egress = Egress(LOOPBACK, lookup=local)
-    yield egress
-    await egress.close()
-
 
 # What is sent
 

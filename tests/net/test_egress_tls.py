@@ -3,7 +3,6 @@
 import asyncio
 import datetime
 import ssl
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -26,14 +25,6 @@ from tests.net.weather import (
     serving,
     silent,
 )
-
-
-@pytest.fixture
-async def egress() -> AsyncIterator[Egress]:
-    """Allowed to call this machine, as `frontdesk dev` is."""
-    egress = Egress(LOOPBACK, lookup=local)
-    yield egress
-    await egress.close()
 
 
 def certificate(directory: Path, name: str, *, days: int = 1, issuer: str | None = None) -> ssl.SSLContext:

@@ -5,7 +5,7 @@ import gzip
 import socket
 import struct
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import pytest
 
@@ -18,21 +18,11 @@ from tests.net.weather import (
     Server,
     answering,
     failing,
-    local,
     ok,
     repeating,
     serving,
     silent,
 )
-
-
-@pytest.fixture
-async def egress() -> AsyncIterator[Egress]:
-    """Allowed to call this machine, as `frontdesk dev` is."""
-    egress = Egress(LOOPBACK, lookup=local)
-    yield egress
-    await egress.close()
-
 
 # Connections that do not come about
 

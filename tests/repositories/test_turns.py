@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from server import errors
-from server.repositories import faults, turns
+from server.repositories import faults, turn_steps, turns
 from server.repositories.pool import Pool, reading, unit_of_work
 from server.repositories.turns import Turn
 from tests.repositories.conftest import Shop
@@ -307,18 +307,18 @@ async def test_steps(pool: Pool, pizza: Shop) -> None:
     turn = await _turn(pool, pizza, await _queued(pool, pizza, owner="ins_a"))
     where: dict[str, Any] = {"client_id": pizza.id, "turn_id": turn.id}
     async with unit_of_work(pool) as conn:
-        await turns.create_step(conn, **where, no=2, kind="tool", state="started", request_hash=b"2", gen=2)
-        await turns.create_step(
+        await turn_steps.create(conn, **where, no=2, kind="tool", state="started", request_hash=b"2", gen=2)
+        await turn_steps.create(
             conn, **where, no=1, kind="llm", state="done", request_hash=b"1", gen=1, result={"text": "hi"}
         )
-        await turns.finish_step(conn, **where, no=2, gen=1, state="done", result="stale")
-        await turns.finish_step(conn, **where, no=2, gen=2, state="unknown", result=None)
-        await turns.finish_step(conn, **where, no=2, gen=3, state="done", result="too late")
-        one, two = await turns.steps(conn, **where)
+        await turn_steps.finish(conn, **where, no=2, gen=1, state="done", result="stale")
+        await turn_steps.finish(conn, **where, no=2, gen=2, state="unknown", result=None)
+        await turn_steps.finish(conn, **where, no=2, gen=3, state="done", result="too late")
+        one, two = await turn_steps.of_turn(conn, **where)
     assert (one.no, one.kind, one.state, one.result, one.request_hash) == (1, "llm", "done", {"text": "hi"}, b"1")
     assert (two.no, two.kind, two.state, two.result, two.gen) == (2, "tool", "unknown", None, 2)
     assert one.finished_at is not None and two.finished_at is not None
     with pytest.raises(errors.Conflict) as caught:
         async with unit_of_work(pool) as conn:
-            await turns.create_step(conn, **where, no=1, kind="llm", state="done", request_hash=b"x", gen=1)
+            await turn_steps.create(conn, **where, no=1, kind="llm", state="done", request_hash=b"x", gen=1)
     assert caught.value.code == "step_exists"

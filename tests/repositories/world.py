@@ -22,6 +22,7 @@ from server.repositories import (
     operators,
     tool_executions,
     tools,
+    turn_steps,
     turns,
     usage,
     visitors,
@@ -131,7 +132,7 @@ async def populate(pool: Pool, shop: Shop) -> World:
         turn = await turns.find(conn, client_id=shop.id, public_id=turn_public_id)
         assert turn is not None
     async with unit_of_work(pool) as conn:
-        await turns.create_step(
+        await turn_steps.create(
             conn, client_id=shop.id, turn_id=turn.id, no=1, kind="tool", state="started", request_hash=b"h", gen=1
         )
         new = NewEvent(1, "message.created", b'{"type":"message.created"}', turn.id, 1)

@@ -49,7 +49,7 @@ class Instance(msgspec.Struct, frozen=True):
     async def run(self, scene: "Scene", call: Call) -> Outcome:
         """What the turn's runner does: the call is recorded before it goes out."""
         await scene.start(self, call)
-        return await self.n8n.run(scene.tool, call, lambda _words: None)
+        return await self.n8n.run(scene.tool, call)
 
 
 @asynccontextmanager

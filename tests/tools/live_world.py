@@ -123,7 +123,7 @@ class World(msgspec.Struct, frozen=True):
             visitor=visitor,
         )
         call = Call(key="trn_1:1", tool=tool.name, arguments=arguments, caller=caller, budget_s=budget_s)
-        return await (live or self.live).run(tool, call, lambda _words: None)
+        return await (live or self.live).run(tool, call)
 
 
 @asynccontextmanager

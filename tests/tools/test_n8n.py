@@ -527,7 +527,7 @@ async def test_a_call_of_another_kind_is_a_bug(here: Instance, shop: WebhookServ
     scene = await new_scene(here, shop.url)
     tool = msgspec.structs.replace(scene.tool, source=None)
     with pytest.raises(TypeError, match="get_order"):
-        await here.n8n.run(tool, scene.call(), print)
+        await here.n8n.run(tool, scene.call())
 
 
 def self_signed(folder: Path) -> ssl.SSLContext:

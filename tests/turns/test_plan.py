@@ -58,30 +58,30 @@ def test_a_tool_that_asks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("effect", "state", "over", "in_doubt"),
+    ("effect", "state", "over", "lost"),
     [
         ("read_only", "started", False, False),
         ("idempotent", "started", False, False),
-        ("unsafe", "started", True, True),
+        ("unsafe", "started", False, True),
         ("read_only", "done", True, False),
         ("unsafe", "done", True, False),
         ("unsafe", "failed", True, False),
         ("unsafe", "unknown", True, False),
     ],
 )
-def test_a_call_of_an_earlier_life(effect: Effect, state: str, over: bool, in_doubt: bool) -> None:
+def test_a_call_of_an_earlier_life(effect: Effect, state: str, over: bool, lost: bool) -> None:
     """What had ended is not done again; what had started only if it is safe."""
     result = None if state == "started" else Result("{}", state == "done")
     [before] = replayed(kept(("look_up", state, result)))
     call = planned(tool(effect=effect, confirm=True), before=before)
-    assert (call.result is not None, call.in_doubt, call.asks) == (over, in_doubt, False)
+    assert (call.result is not None, call.lost, call.asks) == (over, lost, False)
     assert call.ended_before == (state != "started")
 
 
 def test_a_call_of_a_tool_that_is_gone_now() -> None:
     """It may have had an effect: nobody knows any more which."""
     [before] = replayed(kept(("look_up", "started", None)))
-    assert planned(tool("another"), before=before).in_doubt
+    assert planned(tool("another"), before=before).lost
 
 
 def test_one_question_of_a_kind_at_a_time() -> None:

@@ -26,11 +26,12 @@ def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "SWEEP_S", 0.05)
 
 
-async def die(services: Services, turn_id: str) -> None:
-    """What kill -9 leaves of a turn: nothing more is written, and its lease runs out."""
+async def die(services: Services, turn_id: str, meanwhile: str = "select 1") -> None:
+    """What kill -9 leaves of a turn: nothing more is written, `meanwhile` happens, and its lease runs out."""
     [task] = [task for task in asyncio.all_tasks() if task.get_name() == f"turn {turn_id}"]
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+    await rows(services, meanwhile)
     await rows(services, "update turns set lease_until = now() - interval '1 second' where public_id = %s", turn_id)
 
 
@@ -92,6 +93,32 @@ async def test_an_unsafe_call_cut_off_is_in_doubt(
     assert (row.success, row.attempt) == (None, 1)
     assert row.error
     assert await recorded_steps(services) == [(1, "llm", "done"), (2, "tool", "unknown")]
+
+
+@pytest.mark.usefixtures("brisk")
+async def test_a_result_that_came_while_nobody_ran_the_turn(
+    services: Services, toolshop: Shop, model: WireServer, webhook: WebhookServer
+) -> None:
+    """A callback was taken between two owners: an unsafe call is then not in doubt, and its result is told."""
+    webhook.script(Reply(wait_s=30))
+    model.script(asks("pay"), Answer("It is paid."))
+    session = await visit(services, toolshop)
+    async with listening(services, session) as listener:
+        await send(services, session, "Pay")
+        turn_id = (await listener.frame(TurnStarted)).turn_id
+        await webhook.until(lambda server: len(server.requests) == 1)
+        await die(
+            services,
+            turn_id,
+            "update tool_executions set success = true, n8n_response = '{\"paid\": 7}', execution_time_ms = 40",
+        )
+        assert isinstance(await listener.end(), MessageCompleted)
+        [finished] = listener.of(ToolFinished)
+    assert isinstance(finished, ToolFinished)
+    assert (finished.ok, finished.ms) == (True, 40)
+    assert len(webhook.requests) == 1
+    assert told(model.requests[1]) == [{"paid": 7}]
+    assert await recorded_steps(services) == [(1, "llm", "done"), (2, "tool", "done")]
 
 
 @pytest.mark.usefixtures("brisk")

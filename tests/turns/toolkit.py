@@ -18,7 +18,7 @@ from server.net.vault import SIGNING_SECRET
 from server.repositories import client_tools, tool_executions, tools
 from server.repositories.pool import reading
 from server.repositories.tool_executions import ToolExecution
-from server.repositories.turns import TurnStep
+from server.repositories.turn_steps import TurnStep
 from server.services import Services
 from server.turns.steps import Decision, Result
 from tests.support import Shop, new_shop, rows

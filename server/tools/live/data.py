@@ -22,7 +22,7 @@ from server.tools.live.database_endpoint import DatabaseEndpoints
 from server.tools.live.http_endpoint import HttpEndpoints
 from server.tools.live.http_fetch import Fetcher
 from server.tools.sql.databases import Databases
-from server.tools.tool import Call, Endpoint, Outcome, Progress, Tool
+from server.tools.tool import Call, Endpoint, Outcome, Tool
 from server.tools.webhook import answer
 
 logger = log.get("tools")
@@ -43,8 +43,8 @@ class LiveData:
         self._sql = DatabaseEndpoints(databases, answers)
         self._connections: OrderedDict[tuple[int, str, bytes], Connection] = OrderedDict()
 
-    async def run(self, tool: Tool, call: Call, progress: Progress) -> Outcome:
-        """Never raises for what the other side does. A look-up is short, so it has no progress to tell."""
+    async def run(self, tool: Tool, call: Call) -> Outcome:
+        """Never raises for what the other side does."""
         endpoint = tool.source
         if not isinstance(endpoint, Endpoint):
             raise TypeError(f"{tool.name} is not live data")

@@ -18,9 +18,9 @@ from typing import Any, Final
 
 import msgspec
 from aiomysql.connection import Connection  # type: ignore[import-untyped]  # it has no types
-from aiomysql.cursors import SSCursor  # type: ignore[import-untyped]
-from pymysql import err  # type: ignore[import-untyped]
-from pymysql.constants import CLIENT, FIELD_TYPE  # type: ignore[import-untyped]
+from aiomysql.cursors import SSCursor  # type: ignore[import-untyped]  # nor have these
+from pymysql import err  # type: ignore[import-untyped]  # nor have these
+from pymysql.constants import CLIENT, FIELD_TYPE  # type: ignore[import-untyped]  # nor have these
 
 from server import log
 from server.tools import result

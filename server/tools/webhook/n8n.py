@@ -23,7 +23,7 @@ from server.net import webhooks
 from server.net.egress import Egress
 from server.net.vault import SIGNING_SECRET, Vault
 from server.tools.result import IN_DOUBT, UNDONE, failure
-from server.tools.tool import Call, Outcome, Progress, Tool, Webhook
+from server.tools.tool import Call, Outcome, Tool, Webhook
 from server.tools.webhook import answer
 from server.tools.webhook.answer import Answer
 from server.tools.webhook.breaker import FAILURES, Breakers
@@ -50,8 +50,8 @@ class N8n:
         self._callbacks = callbacks
         self._breakers = Breakers() if breakers is None else breakers
 
-    async def run(self, tool: Tool, call: Call, progress: Progress) -> Outcome:
-        """Progress comes by callback, to whichever instance it reaches, and is published from there."""
+    async def run(self, tool: Tool, call: Call) -> Outcome:
+        """Never raises for what the other side does."""
         if not isinstance(tool.source, Webhook):
             raise TypeError(f"{tool.name} is not done by a webhook")
         deadline = time.monotonic() + call.budget_s - MARGIN_S
@@ -75,7 +75,7 @@ class N8n:
     def _secret(self, webhook: Webhook, call: Call) -> str:
         """Fails closed: a webhook without a secret is not called, so that nobody gets used to unsigned requests."""
         if webhook.signing_secret is None:
-            raise SecretUnreadable("the tool has no signing secret; make one with `frontdesk tools`")
+            raise SecretUnreadable("the tool has no signing secret; make one with `frontdesk tool rotate-secret`")
         secret = self._vault.open(webhook.signing_secret, client_id=call.caller.client_id, field=SIGNING_SECRET)
         webhooks.check_secret(secret)
         return secret
