@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import TypedDict
 
@@ -16,20 +16,21 @@ from starlette.routing import WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from server import log
+from server.admin.routes import ENDPOINTS as CONSOLE
 from server.api.middleware import LastResort, RequestLog
-from server.api.responses import refusal
 from server.api.routes import routes
 from server.errors import FrontdeskError, Malformed, NotFound, RequestError
 from server.services import Services, open_services
 from server.settings import Settings, load
-from server.ws.endpoint import VisitorSockets
+from server.web.responses import refusal
+from server.ws.endpoint import Sockets
 
 
 class State(TypedDict):
     """What a request finds in `request.state`."""
 
     services: Services
-    sockets: VisitorSockets
+    sockets: Sockets
 
 
 def create_app(settings: Settings) -> Starlette:
@@ -38,7 +39,7 @@ def create_app(settings: Settings) -> Starlette:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
         async with open_services(settings) as services:
-            sockets = VisitorSockets(services)
+            sockets = Sockets(services)
             reaper = asyncio.create_task(sockets.reap(), name="socket reaper")
             try:
                 yield State(services=services, sockets=sockets)
@@ -48,7 +49,11 @@ def create_app(settings: Settings) -> Starlette:
                     await reaper
 
     return Starlette(
-        routes=[WebSocketRoute("/api/v1/ws", VisitorSocket()), *routes(demo=settings.demo)],
+        routes=[
+            WebSocketRoute("/api/v1/ws", Socket(Sockets.visitor)),
+            WebSocketRoute("/api/v1/admin/ws", Socket(Sockets.operator)),
+            *routes(CONSOLE, demo=settings.demo),
+        ],
         middleware=[
             Middleware(RequestLog),
             # Any origin may read an answer: there are no cookies, so a page has no rights but the key or token it
@@ -75,12 +80,14 @@ def from_environment() -> Starlette:
     return create_app(settings)
 
 
-class VisitorSocket:
-    """Finds the instance's sockets in the lifespan's state."""
+class Socket:
+    """Finds the instance's sockets in the lifespan's state; `kind` is who is at the other end."""
+
+    def __init__(self, kind: Callable[[Sockets, Scope, Receive, Send], Awaitable[None]]) -> None:
+        self._kind = kind
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sockets: VisitorSockets = scope["state"]["sockets"]
-        await sockets(scope, receive, send)
+        await self._kind(scope["state"]["sockets"], scope, receive, send)
 
 
 async def _refuse(request: Request, error: Exception) -> Response:

@@ -64,6 +64,26 @@ def session_token() -> str:
     return f"st_{_random(32)}"
 
 
+def operator_token() -> str:
+    """A signed-in console's proof, kept in a cookie, 160 bits. Kept as an HMAC."""
+    return f"os_{_random(32)}"
+
+
+def operator_ticket() -> str:
+    """Opens one socket of the console, 160 bits. Kept as an HMAC."""
+    return f"ot_{_random(32)}"
+
+
+def login_link() -> str:
+    """Signs an operator in once, 160 bits. Kept as an HMAC."""
+    return f"ol_{_random(32)}"
+
+
+def password() -> str:
+    """A password that nobody chose, 100 bits, in groups that can be read aloud."""
+    return "-".join(_random(5) for _ in range(4))
+
+
 def is_id(text: str, prefix: Literal["ses", "cnv", "msg", "trn"]) -> bool:
     """Whether a text has the form of an id of this kind."""
     return re.fullmatch(rf"{prefix}_[{_ALPHABET}]{{{_LENGTH}}}", text) is not None

@@ -16,10 +16,20 @@ from server.errors import NotFound
 from server.fanout import channels
 from server.fanout.hub import Hub
 from server.protocol import codec
-from server.protocol.visitor import Durable
+from server.protocol.operator import Colleague, InboxRow, InboxUpdated
+from server.protocol.parts import Owner
+from server.protocol.visitor import (
+    Durable,
+    MessageCompleted,
+    MessageCreated,
+    OwnerChanged,
+    TurnFailed,
+    TurnStopped,
+)
 from server.repositories import conversations, events, notices
-from server.repositories.conversations import Conversation, LockedConversation
+from server.repositories.conversations import Advanced, Conversation, LockedConversation
 from server.repositories.events import Event, NewEvent
+from server.repositories.inbox import PREVIEW_CHARACTERS
 from server.repositories.pool import Conn, Pool, reading, unit_of_work
 
 # A reader further behind than this gets a snapshot instead (reliability: 300 events or 256 KB).
@@ -37,6 +47,10 @@ class Entry:
         self._conversation: LockedConversation | None = None
         self._events: list[NewEvent] = []
         self._messages = 0
+        # What the inbox shows of these events: whether anything, and the newest message.
+        self._shown = False
+        self._preview: str | None = None
+        self._advanced: AsyncCursor[Advanced] | None = None
 
     async def locked(self) -> LockedConversation:
         """The conversation as it is now, held until the commit. Raises NotFound."""
@@ -72,6 +86,13 @@ class Entry:
         tag = str(frame.__struct_config__.tag)
         self._events.append(NewEvent(frame.seq, tag, codec.encode(frame), turn_id, gen))
         self._messages += message
+        match frame:
+            case MessageCreated() | MessageCompleted() | TurnStopped():
+                self._shown = True
+                if frame.message is not None:
+                    self._preview = frame.message.text[:PREVIEW_CHARACTERS]
+            case OwnerChanged() | TurnFailed():
+                self._shown = True
 
     @property
     def total_messages(self) -> int:
@@ -85,7 +106,7 @@ class Entry:
             await events.append(
                 self.conn, client_id=self._client_id, conversation_id=conversation.id, events=self._events
             )
-            await conversations.advance(
+            self._advanced = await conversations.advance(
                 self.conn,
                 client_id=self._client_id,
                 conversation_id=conversation.id,
@@ -93,6 +114,11 @@ class Entry:
                 messages_added=self._messages,
             )
         return self._events
+
+    async def inbox_row(self) -> InboxRow | None:
+        """What changed for those who watch the inbox; None when nothing did. After the commit, without a round trip."""
+        now = await self._advanced.fetchone() if self._shown and self._advanced is not None else None
+        return None if now is None else _inbox_row(self.conversation, self.next_seq - 1, self._preview, now)
 
 
 class Replay(msgspec.Struct, frozen=True):
@@ -126,6 +152,10 @@ class Journal:
             channel = channels.conversation(entry.conversation.public_id)
             for event in written:
                 self._hub.publish(channel, event.seq, event.payload)
+            if (row := await entry.inbox_row()) is not None:
+                update = codec.encode(InboxUpdated(rows=[row]))
+                self._hub.publish(channels.inbox(client_id), 0, update)
+                self._hub.publish(channels.inbox(None), 0, update)
 
     async def republish(self, client_id: int, conversation: Conversation) -> None:
         """Publishes again what was committed after `conversation` was read; receivers ignore what they have."""
@@ -141,3 +171,19 @@ class Journal:
             )
         small = len(found) <= REPLAY_EVENTS and sum(len(event.payload) for event in found) <= REPLAY_BYTES
         return Replay(found if small else [], small)
+
+
+def _inbox_row(conversation: Conversation, seq: int, preview: str | None, now: Advanced) -> InboxRow:
+    operator = None
+    if now.owner_operator_id is not None:
+        operator = Colleague(id=now.owner_operator_id, name=now.operator_name or "", avatar_url=now.operator_avatar_url)
+    return InboxRow(
+        conversation_id=conversation.public_id,
+        client_id=conversation.client_id,
+        seq=seq,
+        owner=msgspec.convert(now.owner, Owner),
+        last_activity_at=now.last_activity_at,
+        preview=preview,
+        operator=operator,
+        waiting_since=now.waiting_since,
+    )

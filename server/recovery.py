@@ -3,14 +3,16 @@
 A reader is recovered whole or not at all: every missed event in order, or a snapshot of everything.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from server.errors import NotFound
 from server.fanout.live import LiveTexts
 from server.journal import Journal
-from server.protocol.parts import LiveAnswer, Message, Owner, Rating, Role, TokenUsage, ToolState
+from server.protocol.parts import LiveAnswer, Message, Owner, Person, Rating, Role, TokenUsage, ToolState
 from server.protocol.visitor import TURN_ENDS, Snapshot
-from server.repositories import conversations, messages, turns
+from server.repositories import conversations, messages, operators, turns
 from server.repositories.conversations import Conversation
 from server.repositories.events import Event
 from server.repositories.messages import MessageRow
@@ -18,6 +20,9 @@ from server.repositories.pool import Pool, reading
 
 # Messages in a snapshot; older ones come by `GET .../messages?before=`.
 SNAPSHOT_MESSAGES = 50
+# And of these only what begins within so many bytes, the newest first: an answer may have 64,000 characters, and fifty
+# of them would be one frame of 3 MB and more for a reader that need not even read it.
+SNAPSHOT_BYTES = 64 * 1024
 
 
 class Recovery(msgspec.Struct, frozen=True):
@@ -51,16 +56,25 @@ class Recoverer:
                 head = replay.events[-1].seq if replay.events else last_seq
                 if live is not None and _ended(live, replay.events):
                     live = None
-                snapshot = Snapshot(up_to_seq=head, owner=_owner(now), live=live) if live else None
+                snapshot = None
+                if live is not None:
+                    person = await self._operator(now)
+                    snapshot = Snapshot(up_to_seq=head, owner=_owner(now), operator=person, live=live)
                 return Recovery(resumed=True, events=replay.events, snapshot=snapshot, up_to=head)
         now = await self._now(conversation)
         async with reading(self._pool) as conn:
             rows = await messages.page(
-                conn, client_id=now.client_id, conversation_id=now.id, before=None, limit=SNAPSHOT_MESSAGES
+                conn,
+                client_id=now.client_id,
+                conversation_id=now.id,
+                before=None,
+                limit=SNAPSHOT_MESSAGES,
+                room=SNAPSHOT_BYTES,
             )
         snapshot = Snapshot(
             up_to_seq=now.last_seq,
             owner=_owner(now),
+            operator=await self._operator(now),
             # Later ones come as events.
             messages=[as_message(row) for row in rows if row.seq <= now.last_seq],
             live=await self.live(conversation),
@@ -73,7 +87,7 @@ class Recoverer:
             turn = await turns.running(conn, client_id=conversation.client_id, conversation_id=conversation.id)
         if turn is None:
             return None
-        said = await self._live.get(turn.public_id)
+        said = await self._live.get(turn.public_id, turn.gen)
         if said is None or said.gen != turn.gen:
             return LiveAnswer(turn_id=turn.public_id, message_id=turn.answer_id, gen=turn.gen, n=0, text="")
         return LiveAnswer(
@@ -88,6 +102,20 @@ class Recoverer:
     async def head(self, conversation: Conversation) -> int:
         """The newest seq, from Postgres."""
         return (await self._now(conversation)).last_seq
+
+    async def heads(self, wanted: Sequence[Conversation]) -> dict[str, int]:
+        """The newest seqs by public id, of those that are still kept."""
+        async with reading(self._pool) as conn:
+            now = [await conversations.find(conn, client_id=each.client_id, conversation_id=each.id) for each in wanted]
+        return {each.public_id: each.last_seq for each in now if each is not None}
+
+    async def _operator(self, conversation: Conversation) -> Person | None:
+        """The person who answers, as a visitor sees one."""
+        if conversation.owner_operator_id is None:
+            return None
+        async with reading(self._pool) as conn:
+            operator = await operators.find(conn, operator_id=conversation.owner_operator_id)
+        return None if operator is None else Person(name=operator.name, avatar_url=operator.avatar_url)
 
     async def _now(self, conversation: Conversation) -> Conversation:
         async with reading(self._pool) as conn:
@@ -105,6 +133,7 @@ def as_message(row: MessageRow) -> Message:
         text=row.content or "",
         created_at=row.created_at,
         cid=row.cid,
+        author=Person(name=row.author_name, avatar_url=row.author_avatar_url) if row.author_name is not None else None,
         turn_id=row.turn_public_id,
         usage=TokenUsage(input_tokens=row.tokens_input, output_tokens=row.tokens_output)
         if row.role == "assistant"

@@ -28,6 +28,7 @@ from server.recovery import Recoverer
 from server.repositories.notices import LISTENER, Noticeboard
 from server.repositories.pool import Pool, open_pool
 from server.settings import Settings
+from server.staff import Staff
 from server.tools.catalogue import Catalogue
 from server.tools.live.data import LiveData
 from server.tools.runner import Runner
@@ -41,7 +42,10 @@ from server.turns.commands import Commands
 from server.turns.context import ContextBuilder
 from server.turns.ending import Ending
 from server.turns.engine import Engine
+from server.turns.handover import Handover
 from server.turns.intake import Intake
+from server.turns.quiet import Quiet
+from server.turns.stopping import Stopping
 from server.turns.summary import Summariser
 from server.turns.supervisor import Supervisor
 from server.turns.writing import Writer
@@ -70,6 +74,7 @@ class Services(msgspec.Struct, frozen=True):
     egress: Egress
     callbacks: Callbacks
     access: Access
+    staff: Staff
     limiter: RateLimiter
     journal: Journal
     recoverer: Recoverer
@@ -77,6 +82,7 @@ class Services(msgspec.Struct, frozen=True):
     supervisor: Supervisor
     intake: Intake
     commands: Commands
+    handover: Handover
 
 
 def open_redis(url: str) -> Redis:
@@ -156,30 +162,37 @@ def _wire(
 ) -> Services:
     signals = Signals(hub)
     live = LiveTexts(redis, hub.bus)
+    quiet = Quiet(hub, live)
     journal = Journal(pool, hub)
     writer = Writer(journal)
     keyring = Keyring(settings.secret_keys)
     vault = Vault(settings.secret_keys)
     limiter = RateLimiter(redis, instances=hub.instances, away=lambda: hub.bus.away)
-    cache = ContextCache(redis)
+    cache = ContextCache(redis, away=lambda: hub.bus.away)
     accounting = Accounting(pool)
     callbacks = Callbacks(pool, signals, hub, vault, keyring, public_url=settings.public_url)
     runner = Runner(
-        webhooks=N8n(egress, vault, callbacks), live_data=LiveData(egress, vault, redis, limiter, databases)
+        webhooks=N8n(egress, vault, callbacks),
+        live_data=LiveData(egress, vault, redis, limiter, databases, away=lambda: hub.bus.away),
     )
     engine = Engine(
         pool=pool,
         hub=hub,
         live=live,
+        quiet=quiet,
         registry=registry,
         context=ContextBuilder(pool, cache),
         catalogue=Catalogue(pool),
         calls=Calls(pool=pool, hub=hub, writer=writer, runner=runner, approvals=Approvals(pool, signals)),
         writer=writer,
-        ending=Ending(journal=journal, writer=writer, live=live, cache=cache, accounting=accounting),
+        ending=Ending(pool=pool, writer=writer, live=live, cache=cache, accounting=accounting),
+        accounting=accounting,
         summariser=Summariser(pool, registry, accounting),
     )
     supervisor = Supervisor(pool=pool, journal=journal, hub=hub, engine=engine, owner=instance)
+    stopping = Stopping(
+        pool=pool, journal=journal, live=live, quiet=quiet, supervisor=supervisor, accounting=accounting
+    )
     return Services(
         instance=instance,
         settings=settings,
@@ -192,13 +205,13 @@ def _wire(
         egress=egress,
         callbacks=callbacks,
         access=Access(pool, keyring, vault),
+        staff=Staff(pool, keyring),
         limiter=limiter,
         journal=journal,
         recoverer=Recoverer(pool, journal, live),
         registry=registry,
         supervisor=supervisor,
         intake=Intake(journal=journal, limiter=limiter, supervisor=supervisor, signals=signals),
-        commands=Commands(
-            pool=pool, journal=journal, live=live, signals=signals, supervisor=supervisor, accounting=accounting
-        ),
+        commands=Commands(pool=pool, journal=journal, signals=signals, stopping=stopping),
+        handover=Handover(pool=pool, journal=journal, signals=signals, supervisor=supervisor, stopping=stopping),
     )

@@ -23,6 +23,14 @@ _SECRET_FIELDS = frozenset({"secret_keys", "openai_api_key", "anthropic_api_key"
 _USERINFO = re.compile(r"(?<=://)[^/?#]*@|(?<=[?&]password=)[^&]+", re.IGNORECASE)
 
 
+# Open sockets of an address on one instance. A page has one, an office behind one address some dozens; a process has
+# 20,000 descriptors or so, and bears 200 such addresses at their worst.
+SOCKETS_PER_ADDRESS = 100
+# Open sockets of a client's visitors on one instance: half of what an instance is made for, so that one busy website
+# leaves room for the others.
+SOCKETS_PER_CLIENT = 5_000
+
+
 class _Discreet(msgspec.Struct, frozen=True):
     """A struct whose repr has no keys and no passwords."""
 
@@ -59,6 +67,8 @@ class Settings(_Discreet, frozen=True):
     port: int = 8000
     public_url: str | None = None
     allow_private_egress: tuple[str, ...] = ()
+    sockets_per_address: int = SOCKETS_PER_ADDRESS
+    sockets_per_client: int = SOCKETS_PER_CLIENT
     log_level: LogLevel = "INFO"
     log_format: LogFormat = "text"
     llm: LlmSettings = LlmSettings()
@@ -83,9 +93,11 @@ def load(environ: Mapping[str, str], **given: object) -> Settings:
         "database_url": _url(environ, "DATABASE_URL", ("postgresql", "postgres")),
         "redis_url": _url(environ, "REDIS_URL", ("redis", "rediss", "unix")),
         "secret_keys": secret_keys(environ),
-        "port": _port(environ),
+        "port": _number(environ, "PORT", 8000, 65_535),
         "public_url": _url(environ, "FRONTDESK_PUBLIC_URL", ("https", "http")),
         "allow_private_egress": _networks(environ),
+        "sockets_per_address": _number(environ, "FRONTDESK_SOCKETS_PER_ADDRESS", SOCKETS_PER_ADDRESS),
+        "sockets_per_client": _number(environ, "FRONTDESK_SOCKETS_PER_CLIENT", SOCKETS_PER_CLIENT),
         "log_level": _choice(environ, "LOG_LEVEL", get_args(LogLevel), "INFO"),
         "log_format": _choice(environ, "LOG_FORMAT", get_args(LogFormat), "text"),
         "llm": llm(environ),
@@ -159,12 +171,12 @@ def secret_keys(environ: Mapping[str, str]) -> tuple[str, ...]:
     return keys
 
 
-def _port(environ: Mapping[str, str]) -> int:
-    value = _text(environ, "PORT")
+def _number(environ: Mapping[str, str], name: str, default: int, most: int = 1_000_000) -> int:
+    value = _text(environ, name)
     if value is None:
-        return 8000
-    if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= 65535:
-        raise SettingsError(f"PORT is {value!r}; it may be a number from 1 to 65535")
+        return default
+    if not value.isascii() or not value.isdigit() or not 1 <= int(value) <= most:
+        raise SettingsError(f"{name} is {value!r}; it may be a number from 1 to {most}")
     return int(value)
 
 

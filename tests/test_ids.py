@@ -26,6 +26,9 @@ CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
         (ids.public_key, "pk_", 24),
         (ids.secret_key, "sk_", 32),
         (ids.session_token, "st_", 32),
+        (ids.operator_token, "os_", 32),
+        (ids.operator_ticket, "ot_", 32),
+        (ids.login_link, "ol_", 32),
         (ids.epoch, "", 8),
     ],
 )

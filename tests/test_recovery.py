@@ -11,7 +11,7 @@ from server.access import Session
 from server.errors import NotFound
 from server.journal import REPLAY_EVENTS
 from server.protocol.visitor import MessageCompleted, MessageDelta
-from server.recovery import SNAPSHOT_MESSAGES, Recovery
+from server.recovery import SNAPSHOT_BYTES, SNAPSHOT_MESSAGES, Recovery
 from server.repositories import conversations
 from server.repositories.pool import reading
 from server.services import Services, open_services
@@ -146,7 +146,7 @@ async def test_a_running_answer_whose_text_is_lost(
     async with open_services(settings) as other:
 
         async def arrived() -> bool:
-            return bool(await services.redis.exists(f"live:{accepted.turn_id}"))
+            return bool(await services.redis.exists(f"live:{accepted.turn_id}:1"))
 
         await eventually(arrived, "the text reaches redis")
         if lost == "flushed":
@@ -178,6 +178,19 @@ async def test_another_clients_conversation_has_nothing(services: Services, sess
     with pytest.raises(NotFound):
         await services.recoverer.recover(theirs, epoch=theirs.epoch, last_seq=0)
     assert await services.recoverer.live(theirs) is None
+
+
+async def test_a_snapshot_of_long_messages_is_short(services: Services, session: Session) -> None:
+    """The newest, and what begins within its room; a message that is longer than all of it comes alone. The others come
+    by the page."""
+    half = "x" * (SNAPSHOT_BYTES // 2)
+    await remember(services, session, ("user", "old"), ("assistant", half), ("user", ""), ("assistant", half))
+    for most, texts in (("", [half, "", half]), ("y", [half, "", half, "y"]), (4 * half + "z", [4 * half + "z"])):
+        if most:
+            await remember(services, session, ("user", most))
+        snapshot = (await recover(services, session, None)).snapshot
+        assert snapshot is not None and snapshot.messages is not None
+        assert [message.text for message in snapshot.messages] == texts
 
 
 @pytest.mark.parametrize("seed", range(3))

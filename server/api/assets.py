@@ -14,13 +14,13 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from server.api.responses import unchanged
 from server.assets import static_path
 from server.embedded.demo_data import DEMO_CLIENTS
 from server.errors import NotFound, SettingsError
 from server.repositories import clients
 from server.repositories.pool import reading
 from server.services import Services
+from server.web.responses import unchanged
 
 # Minutes a browser may keep the plain name, and for ever under the hashed one.
 FRESH = "public, max-age=300"

@@ -3,11 +3,11 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from server.api.endpoint import Endpoint, Parameter
-from server.api.responses import json
 from server.errors import TooLarge
 from server.services import Services
 from server.tools.webhook.callbacks import BODY_BYTES, PATH, ToolCallback, ToolCallbackTaken
+from server.web.endpoint import Endpoint, Parameter
+from server.web.responses import json
 
 
 async def receive(request: Request, services: Services) -> Response:

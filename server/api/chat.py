@@ -1,47 +1,40 @@
 """`POST /api/v1/chat`: one message, one answer. As JSON when it is whole, or as server-sent events while it comes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from server import ids, log
 from server.access import Session, check_origin
-from server.api.endpoint import Endpoint, Parameter
-from server.api.follow import SILENCE, Follower, following
-from server.api.responses import bearer, body, json
-from server.api.sessions import peer
+from server.api.answering import turn_of, until_ended
+from server.api.follow import Follower, Position, following
+from server.api.stream import COMMENT, EventStream, event, opening, position, told
 from server.errors import Invalid, Unauthorized, Unavailable
 from server.protocol import codec
 from server.protocol.http import ChatFailure, ChatReply, ChatRequest, ToolCallSummary
 from server.protocol.parts import Owner, TokenUsage
-from server.protocol.visitor import TURN_ENDS, Ack
-from server.repositories import conversations, messages, tool_executions, turns
-from server.repositories.conversations import Conversation
+from server.protocol.visitor import Ack
+from server.repositories import conversations, messages, tool_executions
 from server.repositories.pool import reading
 from server.repositories.turns import Turn as TurnRow
 from server.services import Services
 from server.turns import phrases
 from server.turns.engine import DEADLINE_S
 from server.turns.intake import Accepted, clean, limits_of
+from server.web.endpoint import Endpoint, Parameter
+from server.web.responses import bearer, body, json, peer
 
 logger = log.get("api")
 
-# Seconds of silence until the journal is asked whether something was missed, and a comment keeps proxies from closing.
-SILENCE_S = 10.0
 # A turn waits for the one before it, and each has its deadline.
 PATIENCE_S = 2 * DEADLINE_S + 10
-ENDED = frozenset({"done", "failed", "stopped"})
 CID_CHARACTERS = 64
-# A bigint's, as Postgres numbers events.
-SEQ_DIGITS = 19
-# Proxies must pass each event on as it comes.
-STREAM_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
-# Frames that end a turn, as they begin on the wire.
-_ENDS = tuple(f'{{"type":"{kind}"'.encode() for kind in TURN_ENDS)
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -59,15 +52,17 @@ async def chat(request: Request, services: Services) -> Response:
     cid = given.cid or request.headers.get("idempotency-key")
     if cid is not None and not 1 <= len(cid) <= CID_CHARACTERS:
         raise Invalid(f"`Idempotency-Key` has 1 to {CID_CHARACTERS} characters", field="cid")
-    position = _position(request.headers.get("last-event-id"))
+    stands = position(request.headers.get("last-event-id"))
+    if stands is not None and cid is None:
+        raise Invalid(
+            "a stream goes on with the `cid` or `Idempotency-Key` it began with, else it would ask anew",
+            code="missing",
+            field="cid",
+        )
     session, is_new = await _session(request, services, credential, given, cid)
     message = Message(text=text, cid=cid or ids.cid(), address=peer(request))
     if "text/event-stream" in request.headers.get("accept", ""):
-        epoch, seq = position
-        frames = _events(services, session, message, seq if epoch == session.conversation.epoch else None)
-        # The message is stored, or refused, before the first byte of the answer: a refusal is an HTTP error.
-        first = await anext(frames)
-        return StreamingResponse(_chain(first, frames), media_type="text/event-stream", headers=STREAM_HEADERS)
+        return await _stream(services, session, message, stands)
     async with following(services, session.conversation) as follower:
         accepted = await _accept(services, session, message)
         turn = await _ended(services, session, accepted, follower)
@@ -110,30 +105,17 @@ async def _session(
 
 async def _ended(services: Services, session: Session, accepted: Accepted, follower: Follower) -> TurnRow | None:
     """Waits for the message's turn to end. None when no turn was begun, because people answer."""
-    turn = await _turn(services, session, accepted)
-    if turn is None or turn.status in ENDED:
-        return turn
     try:
-        async with asyncio.timeout(PATIENCE_S):
-            async for item in follower.items(after=accepted.seq, silence_s=SILENCE_S):
-                if item is SILENCE or item.payload.startswith(_ENDS):
-                    turn = await _turn(services, session, accepted)
-                    if turn is None or turn.status in ENDED:
-                        return turn
+        async with (
+            asyncio.timeout(PATIENCE_S),
+            aclosing(until_ended(services, session, accepted, follower, None)) as parts,
+        ):
+            async for _ in parts:
+                pass
     except TimeoutError:
         # Many questions before this one. The message is stored and will be answered: a retry with its cid gets it.
         raise Unavailable("turn", "the answer takes longer than a request may wait") from None
-    raise AssertionError("a follower never ends by itself")
-
-
-async def _turn(services: Services, session: Session, accepted: Accepted) -> TurnRow | None:
-    async with reading(services.pool) as conn:
-        return await turns.find_by_message(
-            conn,
-            client_id=session.client.id,
-            conversation_id=session.conversation.id,
-            message_public_id=accepted.message_id,
-        )
+    return await turn_of(services, session, accepted)
 
 
 async def _reply(
@@ -186,63 +168,59 @@ async def _reply(
 # --- as server-sent events
 
 
-async def _events(services: Services, session: Session, message: Message, after: int | None) -> AsyncIterator[bytes]:
-    """An ack, then every frame from the message on until its turn has ended."""
+async def _stream(services: Services, session: Session, message: Message, stands: Position | None) -> Response:
+    """The stream; 204 for a reader that has it all, which is how one that comes back by itself learns to stop."""
+    chunks = _chunks(services, session, message, stands)
+    # The message is stored, or refused, before the first byte of the answer: a refusal is an HTTP error.
+    if await anext(chunks, None) is None:
+        return Response(status_code=204)
+    return EventStream(chunks)
+
+
+async def _chunks(
+    services: Services, session: Session, message: Message, stands: Position | None
+) -> AsyncGenerator[bytes, None]:
+    """Nothing for a reader that has it all. Else an empty chunk, to begin with; an ack; what it has not seen."""
     epoch = session.conversation.epoch
     async with following(services, session.conversation) as follower:
-        accepted = await _accept(services, session, message)
-        ack = Ack(cid=message.cid, message_id=accepted.message_id, seq=accepted.seq)
-        yield _event(codec.encode(ack))
-        turn = await _turn(services, session, accepted)
-        if turn is None:
-            return
-        mark = f'"turn_id":"{turn.public_id}"'.encode()
-        start = accepted.seq - 1 if after is None else after
-        if turn.status in ENDED:
-            for each in await _past(services, session.conversation, after=start, end=mark):
-                yield each
-            return
-        async for item in follower.items(after=start, silence_s=SILENCE_S):
-            if item is SILENCE:
-                yield b": still here\n\n"
-                continue
-            yield _event(item.payload, f"{epoch}:{item.seq}" if item.seq else None)
-            if item.payload.startswith(_ENDS) and mark in item.payload:
-                return
+        accepted = (stands and await _stored(services, session, message)) or await _accept(services, session, message)
+        async with aclosing(until_ended(services, session, accepted, follower, stands)) as parts:
+            first = True
+            async for items in parts:
+                if first:
+                    yield b""
+                    yield opening() + event(
+                        codec.encode(Ack(cid=message.cid, message_id=accepted.message_id, seq=accepted.seq))
+                    )
+                elif not items:
+                    yield COMMENT
+                first = False
+                for item in items:
+                    yield told(item, epoch)
+                if follower.too_slow:
+                    logger.info("reader too slow", conversation=session.conversation.public_id)
+                    return
 
 
-async def _past(services: Services, conversation: Conversation, *, after: int, end: bytes) -> list[bytes]:
-    """A turn that was over before: its events after a seq, which may be none; a snapshot where they are too many."""
-    recovery = await services.recoverer.recover(conversation, epoch=conversation.epoch, last_seq=after)
-    if not recovery.resumed and recovery.snapshot is not None:
-        return [_event(codec.encode(recovery.snapshot))]
-    told = []
-    for event in recovery.events:
-        told.append(_event(event.payload, f"{conversation.epoch}:{event.seq}"))
-        if event.payload.startswith(_ENDS) and end in event.payload:
-            break
-    return told
-
-
-def _event(payload: bytes, event_id: str | None = None) -> bytes:
-    head = f"id: {event_id}\n".encode() if event_id else b""
-    return b"%bdata: %b\n\n" % (head, payload)
-
-
-async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for each in rest:
-        yield each
-
-
-def _position(last_event_id: str | None) -> tuple[str | None, int]:
-    """Epoch and seq of `Last-Event-ID: epoch:seq`; no epoch when there is none. Raises Invalid."""
-    if not last_event_id:
-        return None, 0
-    epoch, _, seq = last_event_id.partition(":")
-    if not (seq.isascii() and seq.isdigit() and len(seq) <= SEQ_DIGITS):
-        raise Invalid("`Last-Event-ID` is `epoch:seq`", field="Last-Event-ID")
-    return epoch, int(seq)
+async def _stored(services: Services, session: Session, message: Message) -> Accepted | None:
+    """The message of a reader that comes back, which is counted as a request and not as one more message. None when it
+    is not stored, or is not the same."""
+    client = session.client
+    await services.limiter.check(*limits_of(client, visitor=None, address=message.address))
+    async with reading(services.pool) as conn:
+        asked = await messages.admission(
+            conn,
+            client_id=client.id,
+            conversation_id=session.conversation.id,
+            cid=message.cid,
+            month_start=datetime.now(UTC).date().replace(day=1),
+        )
+        found = await asked.fetchone()
+    if found is None or found.duplicate_id is None or found.duplicate_seq is None:
+        return None
+    if found.duplicate_content not in {None, message.text}:
+        return None
+    return Accepted(found.duplicate_id, found.duplicate_seq, None, duplicate=True)
 
 
 ENDPOINTS = (
@@ -254,8 +232,7 @@ ENDPOINTS = (
         ChatReply,
         takes=ChatRequest,
         about=(
-            "With `Accept: text/event-stream` it streams the frames of the visitor socket as server-sent events; "
-            "durable ones have the id `epoch:seq`, and `Last-Event-ID` resumes. When the model fails the status is "
+            "With `Accept: text/event-stream` it streams; see the response. When the model fails the status is "
             "200, `reply` is a kind sentence and `failed` says so. `reply` is null while a human owns the "
             "conversation. A tool that asks first can be answered over a stream or a socket; asked as JSON nobody can, "
             "and after 90 seconds it is not done."
@@ -263,9 +240,19 @@ ENDPOINTS = (
         parameters=(
             Parameter("X-Frontdesk-Key", "header", "The public key, with a session token; not with a secret key"),
             Parameter("Idempotency-Key", "header", "Same as `cid`: a retry with it never makes a second message"),
-            Parameter("Last-Event-ID", "header", "Where a stream goes on, `epoch:seq`"),
+            Parameter("Last-Event-ID", "header", "The last `id` of a stream that was cut, to go on from there"),
         ),
         credentials=("secret key", "session token"),
+        stream=(
+            "The frames of the visitor socket as server-sent events: an `ack`, then all from the message on, until its "
+            "turn ends. Events that last have an `id`. After a cut, or an end without the turn's own "
+            "(`message.completed`, `turn.failed`, `turn.stopped`), ask again with the same `cid` or `Idempotency-Key`, "
+            "the same text, and the last `id` as `Last-Event-ID`: every event that was missed comes in order, or a "
+            "`snapshot` with all `messages`, then what is live. A reader that has it all gets a 204, after which an "
+            "EventSource stays away. `retry` says when to come back, a comment every 10 seconds that the link lives. "
+            "A reader that takes nothing for 10 seconds is cut off."
+        ),
+        also=(204,),
         refuses=(400, 401, 403, 404, 409, 413, 422, 429, 503),
     ),
 )

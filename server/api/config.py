@@ -11,8 +11,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from server import log
-from server.api.endpoint import Endpoint, Parameter
-from server.api.responses import unchanged
 from server.assets import static_path
 from server.errors import Invalid, SettingsError
 from server.protocol import codec, limits
@@ -21,6 +19,8 @@ from server.protocol.http import Config, WidgetConfig
 from server.protocol.parts import Limits
 from server.repositories.clients import Client
 from server.services import Services
+from server.web.endpoint import Endpoint, Parameter
+from server.web.responses import unchanged
 
 logger = log.get("api")
 

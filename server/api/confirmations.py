@@ -4,12 +4,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.access import Session, check_origin
-from server.api.endpoint import Endpoint, Parameter
-from server.api.responses import bearer, body, json
-from server.api.sessions import peer
 from server.protocol.http import Confirmation
 from server.services import Services
 from server.turns.intake import limits_of
+from server.web.endpoint import Endpoint, Parameter
+from server.web.responses import bearer, body, json, peer
 
 
 async def confirm(request: Request, services: Services) -> Response:

@@ -7,12 +7,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server import metrics
-from server.api.endpoint import Endpoint
-from server.api.responses import json
 from server.errors import Unavailable
 from server.protocol.http import Health, Readiness, ReadinessCheck
 from server.repositories import pool
 from server.services import Services, check_redis
+from server.web.endpoint import Endpoint
+from server.web.responses import json
 
 
 async def live(_request: Request, _services: Services) -> Response:

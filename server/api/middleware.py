@@ -9,9 +9,12 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server import ids, log, metrics
-from server.api.responses import refusal
+from server.web.responses import refusal
 
 logger = log.get("http")
+
+# Balancers and supervisors ask these several times a second; only an answer that is not "yes" is news.
+_PROBES = frozenset({"/healthz", "/readyz"})
 
 
 class RequestLog:
@@ -43,7 +46,8 @@ class RequestLog:
             route = getattr(scope.get("route"), "path", "none")
             metrics.REQUESTS.labels(route, scope["method"], str(status)).inc()
             metrics.REQUEST_SECONDS.labels(route).observe(seconds)
-            logger.info(
+            report = logger.debug if route in _PROBES and status == 200 else logger.info
+            report(
                 "request",
                 id=request_id,
                 method=scope["method"],

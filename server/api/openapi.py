@@ -7,9 +7,9 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from server.api.endpoint import Credential, Endpoint
 from server.protocol.http import ErrorBody
 from server.services import Services
+from server.web.endpoint import Credential, Endpoint
 
 _SCHEMES: dict[Credential, dict[str, Any]] = {
     "secret key": {
@@ -24,12 +24,19 @@ _SCHEMES: dict[Credential, dict[str, Any]] = {
         "name": "Origin",
         "description": "An allowed origin of the client",
     },
+    "operator session": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": "__Host-frontdesk",
+        "description": "The console's cookie; on loopback its name is `frontdesk`",
+    },
 }
 _MEANING = {
+    204: "The stream's reader has it all",
     304: "Not changed since",
     400: "Malformed: not JSON, not UTF-8, too deep",
     401: "No or a bad key or token",
-    403: "Origin not allowed, or the client is suspended",
+    403: "Origin not allowed, the client is suspended, or no CSRF token",
     404: "Not there, or not yours",
     409: "It was done before: the cid was used for another message, or the call has ended",
     410: "Too late: nobody waits for it any more",
@@ -56,7 +63,8 @@ def document(endpoints: tuple[Endpoint, ...], *, version: str) -> dict[str, Any]
         "info": {
             "title": "Frontdesk",
             "version": version,
-            "description": "The public API of an AI front desk. The widget speaks a WebSocket at `/api/v1/ws` besides.",
+            "description": "The API of an AI front desk. The widget speaks a WebSocket at `/api/v1/ws` besides, the "
+            "console one at `/api/v1/admin/ws`.",
             "license": {"name": "MIT"},
         },
         "paths": paths,
@@ -69,14 +77,17 @@ def document(endpoints: tuple[Endpoint, ...], *, version: str) -> dict[str, Any]
 
 def _operation(endpoint: Endpoint, ref: dict[type[msgspec.Struct], dict[str, Any]]) -> dict[str, Any]:
     content: dict[str, Any] = {endpoint.media_type: {"schema": ref[endpoint.returns]} if endpoint.returns else {}}
-    if endpoint.path == "/api/v1/chat":
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+    if endpoint.stream:
+        content["text/event-stream"] = {"schema": {"type": "string", "description": endpoint.stream}}
     operation: dict[str, Any] = {
         "operationId": _scheme(f"{endpoint.method} {endpoint.path}"),
         "summary": endpoint.summary,
-        "tags": ["Conversations" if endpoint.path.startswith("/api/") else "Operation"],
+        "tags": [_tag(endpoint.path)],
         "responses": {
-            str(endpoint.status): {"description": endpoint.summary, "content": content},
+            str(endpoint.status): {
+                "description": endpoint.summary,
+                **({} if endpoint.status == 204 else {"content": content}),
+            },
             **{str(status): _also(status, content) for status in endpoint.also},
             **{str(status): _refusal(_MEANING[status], ref) for status in endpoint.refuses},
             "default": _refusal("Anything else, 500 for one", ref),
@@ -105,8 +116,14 @@ def _operation(endpoint: Endpoint, ref: dict[type[msgspec.Struct], dict[str, Any
     return operation
 
 
+def _tag(path: str) -> str:
+    if path.startswith("/api/v1/admin/"):
+        return "Console"
+    return "Conversations" if path.startswith("/api/") else "Operation"
+
+
 def _also(status: int, content: dict[str, Any]) -> dict[str, Any]:
-    return {"description": _MEANING[status], **({} if status == 304 else {"content": content})}
+    return {"description": _MEANING[status], **({} if status in {204, 304} else {"content": content})}
 
 
 def _refusal(meaning: str, ref: dict[type[msgspec.Struct], dict[str, Any]]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from server.api.assets import Widget, demo_routes, docs_routes
 from server.api.openapi import Documents
 from server.assets import static_path
 from server.embedded import demo_tools
+from server.web.endpoint import Endpoint
 
 ENDPOINTS = (
     *chat.ENDPOINTS,
@@ -19,11 +20,15 @@ ENDPOINTS = (
 )
 
 
-def routes(*, demo: bool) -> list[BaseRoute]:
-    """What the application serves over HTTP. Raises SettingsError when the front end was not built."""
-    documents = Documents(ENDPOINTS, version=__version__)
+def routes(console: tuple[Endpoint, ...], *, demo: bool) -> list[BaseRoute]:
+    """What the application serves over HTTP, the console's routes included, which stand in the document too.
+
+    Raises SettingsError when the front end was not built.
+    """
+    endpoints = (*ENDPOINTS, *console)
+    documents = Documents(endpoints, version=__version__)
     return [
-        *(endpoint.route() for endpoint in (*ENDPOINTS, *documents.endpoints())),
+        *(endpoint.route() for endpoint in (*endpoints, *documents.endpoints())),
         *docs_routes(),
         *Widget(static_path()).routes(),
         *((*demo_tools.routes(), *demo_routes()) if demo else ()),

@@ -5,8 +5,6 @@ from starlette.responses import Response
 
 from server import ids
 from server.access import check_origin
-from server.api.endpoint import Endpoint, Parameter
-from server.api.responses import bearer, body, json
 from server.errors import Invalid
 from server.protocol.http import History, SessionCreate, SessionCreated
 from server.recovery import as_message
@@ -14,6 +12,8 @@ from server.repositories import messages
 from server.repositories.pool import reading
 from server.services import Services
 from server.turns.intake import limits_of
+from server.web.endpoint import Endpoint, Parameter
+from server.web.responses import bearer, body, json, peer
 
 # Messages a page of history, and at most.
 PAGE = 50
@@ -61,11 +61,6 @@ async def history(request: Request, services: Services) -> Response:
     page = rows[1:] if more else rows
     found = History(messages=[as_message(row) for row in page], before=page[0].public_id if more else None)
     return json(found, headers={"cache-control": "no-store"})
-
-
-def peer(request: Request) -> str:
-    """The caller's address; behind a proxy uvicorn has put the forwarded one here."""
-    return request.client.host if request.client else "unknown"
 
 
 def _limit(given: str | None) -> int:

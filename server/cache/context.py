@@ -4,6 +4,7 @@ The value says how many messages its conversation had. A reader that knows the t
 that is behind, so a lost or late write costs a query and never an answer without a message.
 """
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Literal
 
@@ -38,13 +39,16 @@ _decoder = msgspec.json.Decoder(CachedContext)
 
 
 class ContextCache:
-    """`conversation:{session_id}` in Redis."""
+    """`conversation:{session_id}` in Redis. `away` says that Redis need not be asked: a visitor would wait for that."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, *, away: Callable[[], bool] = lambda: False) -> None:
         self._redis = redis
+        self._away = away
 
     async def get(self, *, client_id: int, session_id: str, total: int) -> list[CachedMessage] | None:
         """The last messages, oldest first, if the cache knows all `total` of them; else None."""
+        if self._away():
+            return None
         try:
             raw = await self._redis.get(f"conversation:{session_id}")
         except (RedisError, OSError) as error:
@@ -62,6 +66,8 @@ class ContextCache:
 
     async def put(self, *, session_id: str, context: CachedContext) -> None:
         """Replaces what was known."""
+        if self._away():
+            return
         value = msgspec.json.encode(msgspec.structs.replace(context, messages=context.messages[-MESSAGES:]))
         try:
             await self._redis.set(f"conversation:{session_id}", value, ex=LIFETIME_S)

@@ -1,6 +1,7 @@
 """Responses of live data: `endpoint:{client_id}:{endpoint_id}:{hash}`. Redis away means asking again."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -39,13 +40,16 @@ def response_key(client_id: int, endpoint_id: int, *parts: bytes | str | None) -
 
 
 class EndpointCache:
-    """Shared by all instances."""
+    """Shared by all instances. `away` says that Redis need not be asked: a visitor would wait for that."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, *, away: Callable[[], bool] = lambda: False) -> None:
         self._redis = redis
+        self._away = away
 
     async def get(self, key: str) -> KeptResponse | None:
         """What was kept, if it still is."""
+        if self._away():
+            return None
         try:
             raw = await self._redis.get(key)
         except (RedisError, OSError) as error:
@@ -62,7 +66,7 @@ class EndpointCache:
 
     async def put(self, key: str, response: KeptResponse, *, ttl_s: int) -> None:
         """Keeps it for `ttl_s` seconds, unless it is large or `ttl_s` is 0. `value` is plain JSON."""
-        if ttl_s <= 0:
+        if ttl_s <= 0 or self._away():
             return
         raw = msgspec.json.encode(response)
         if len(raw) > MAX_BYTES:

@@ -3,7 +3,7 @@
 import click
 
 from server import __version__
-from server.cli import clients, integrations, migrate, protocol, run, secrets, tools
+from server.cli import clients, integrations, migrate, operators, protocol, run, secrets, tools
 from server.cli.shared import Group
 
 
@@ -17,6 +17,7 @@ main.add_command(run.dev)
 main.add_command(run.serve)
 main.add_command(migrate.migrate)
 main.add_command(clients.client)
+main.add_command(operators.operator)
 main.add_command(tools.tool)
 main.add_command(integrations.integration)
 main.add_command(secrets.secrets)

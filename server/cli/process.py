@@ -17,8 +17,8 @@ logger = log.get("cli")
 class Server(uvicorn.Server):
     """The first signal drains, and the process ends with 0; a second one ends it at once, as uvicorn does.
 
-    `ready` is called once it listens, `signalled` at each signal. A `follower` has a parent that passes signals on as
-    SIGTERM: it leaves SIGINT, which a terminal sends to both, to the parent.
+    `ready` is called once it listens. A `follower` has a parent that passes signals on as SIGTERM: it leaves SIGINT,
+    which a terminal sends to both, to the parent.
     """
 
     def __init__(
@@ -26,12 +26,10 @@ class Server(uvicorn.Server):
         config: uvicorn.Config,
         *,
         ready: Callable[[], None] = lambda: None,
-        signalled: Callable[[], None] = lambda: None,
         follower: bool = False,
     ) -> None:
         super().__init__(config)
         self._ready = ready
-        self._signalled = signalled
         self._follower = follower
         self._told_to_end = False
         self._drain: asyncio.Task[None] | None = None
@@ -43,7 +41,7 @@ class Server(uvicorn.Server):
             state = self.lifespan.state
             tasks = self.server_state.tasks
             self._drain = asyncio.create_task(
-                drain(state["services"], state["sockets"], lambda: len(tasks)), name="drain"
+                drain(state["services"], state["sockets"], lambda: len(tasks), self._stop_listening), name="drain"
             )
         if self._drain is not None and self._drain.done():
             self.should_exit = True
@@ -52,10 +50,14 @@ class Server(uvicorn.Server):
                 logger.error("drain broke", exc_info=error)
         return await super().on_tick(counter)
 
+    def _stop_listening(self) -> None:
+        """Others who share the port go on; uvicorn closes the same ones once more, which does nothing."""
+        for each in self.servers:
+            each.close()
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._follower and sig == signal.SIGINT:
             return
-        self._signalled()
         if self._told_to_end:
             self.force_exit = True
             super().handle_exit(sig, frame)

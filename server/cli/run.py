@@ -1,11 +1,8 @@
 """`frontdesk dev` and `frontdesk serve`."""
 
 import asyncio
-import multiprocessing
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import click
@@ -14,6 +11,7 @@ import uvicorn
 
 from server import embedded, log
 from server.app import create_app
+from server.cli.instances import run_instances
 from server.cli.migrate import upgrade
 from server.cli.process import Server, run_workers
 from server.cli.shared import data_dir_option, secret_keys
@@ -26,10 +24,14 @@ from server.repositories import migrations
 from server.repositories.pool import open_pool, reading
 from server.services import check_redis, open_redis
 from server.settings import Settings, load
-from server.ws.drain import END_S, RESERVE_S
+from server.staff.accounts import Accounts
+from server.ws.drain import RESERVE_S
+from server.ws.transport import Http, WebSocket
 
 # Seconds that open requests get after the drain before they are cut, within what the drain leaves of its time.
 GRACE_S = int(RESERVE_S) - 2
+# Who runs an installation of `frontdesk dev`. `operator reset-password` gives them a password that somebody knows.
+OWNER = "owner@localhost"
 
 
 @click.command()
@@ -40,14 +42,12 @@ GRACE_S = int(RESERVE_S) - 2
     default=1,
     show_default=True,
     type=click.IntRange(1, 8),
-    help="Server processes, on ports from --port up.",
+    help="Server processes behind a balancer on --port.",
 )
 @data_dir_option
 def dev(port: int, host: str, instances: int, data_dir: Path) -> None:
     """Run everything here: embedded Postgres and Redis, migrations, two demo shops, the server."""
-    ports = range(port, port + instances)
-    for each in ports:
-        _check_free(host, each)
+    _check_free(host, port)
     given = {"secret_keys": secret_keys(data_dir), "port": port, "demo": True}
     # What is wrong in the environment is said before anything starts.
     load(os.environ, **given, database_url="postgresql://", redis_url="redis://")
@@ -56,16 +56,13 @@ def dev(port: int, host: str, instances: int, data_dir: Path) -> None:
         settings = _at_home(settings, host)
         log.configure(settings.log_level, settings.log_format)
         upgrade(settings.database_url)
-        asyncio.run(_seed(settings, ports, _local_url(host, port)))
-        with ExitStack() as stack:
-            others = [stack.enter_context(_process(settings, host, each)) for each in ports[1:]]
-
-            def pass_on() -> None:
-                for other in others:
-                    other.terminate()
-
-            config = uvicorn_config(create_app(settings), host, port)
-            Server(config, ready=lambda: _say_where(ports), signalled=pass_on).run()
+        asyncio.run(_seed(settings, port, _local_url(host, port)))
+        if instances == 1:
+            Server(uvicorn_config(create_app(settings), host, port), ready=lambda: _say_where(port)).run()
+        else:
+            run_instances(
+                settings, host, port, count=instances, serve=_serve_on, ready=lambda: _say_where(port, instances)
+            )
 
 
 @click.command()
@@ -95,8 +92,9 @@ def uvicorn_config(app: object, host: str, port: int, *, workers: int = 1) -> uv
         port=port,
         workers=workers,
         loop="uvloop",
-        http="httptools",
-        ws="websockets-sansio",
+        # httptools and websockets' sans-I/O protocol, with our bounds.
+        http=Http,
+        ws=WebSocket,
         # Half the memory a connection, and no decompression bombs.
         ws_per_message_deflate=False,
         # Twice our own limit, so that a frame over it is answered with an error and not with a closed socket.
@@ -110,51 +108,21 @@ def uvicorn_config(app: object, host: str, port: int, *, workers: int = 1) -> uv
     )
 
 
-class _Process:
-    """One more instance, in a process of its own."""
-
-    def __init__(self, settings: Settings, host: str, port: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._process = context.Process(target=_instance, args=(settings, host, port), daemon=True)
-        self._told = False
-        self._process.start()
-
-    def terminate(self) -> None:
-        """The first time it drains, the second time it ends at once."""
-        self._told = True
-        self._process.terminate()
-
-    def end(self) -> None:
-        """Waits for its end, which it was told of or is told of now."""
-        if not self._told:
-            self.terminate()
-        self._process.join(END_S)
-        self._process.kill()
-        self._process.join()
-
-
-@contextmanager
-def _process(settings: Settings, host: str, port: int) -> Iterator[_Process]:
-    """One more instance, which ends with this one."""
-    process = _Process(settings, host, port)
-    try:
-        yield process
-    finally:
-        process.end()
-
-
-def _instance(settings: Settings, host: str, port: int) -> None:
+def _serve_on(settings: Settings, listening: socket.socket) -> None:
+    """One of several instances."""
     log.configure(settings.log_level, settings.log_format)
-    Server(uvicorn_config(create_app(settings), host, port), follower=True).run()
+    host, port = listening.getsockname()
+    Server(uvicorn_config(create_app(settings), host, port), follower=True).run([listening])
 
 
-async def _seed(settings: Settings, ports: range, base_url: str) -> None:
-    origins = [f"http://{name}:{port}" for port in ports for name in ("localhost", "127.0.0.1")]
+async def _seed(settings: Settings, port: int, base_url: str) -> None:
+    origins = [f"http://{name}:{port}" for name in ("localhost", "127.0.0.1")]
     pool = await open_pool(settings.database_url, max_size=1, application_name="frontdesk dev")
     try:
+        keyring, vault = Keyring(settings.secret_keys), Vault(settings.secret_keys)
         async with reading(pool) as conn:
-            keyring, vault = Keyring(settings.secret_keys), Vault(settings.secret_keys)
             await demo.seed(conn, keyring, vault, origins=origins, base_url=base_url)
+        await Accounts(pool, keyring).ensure_owner(OWNER)
     finally:
         await pool.close()
 
@@ -174,10 +142,11 @@ def _local_url(host: str, port: int) -> str:
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
-def _say_where(ports: range) -> None:
-    for port in ports:
-        click.echo(f"Demo page   http://localhost:{port}/demo/")
-    click.echo(f"API         http://localhost:{ports[0]}/docs")
+def _say_where(port: int, instances: int = 1) -> None:
+    click.echo(f"Demo page   http://localhost:{port}/demo/")
+    click.echo(f"API         http://localhost:{port}/docs")
+    if instances > 1:
+        click.echo(f"{instances} instances share the port, one connection after the other.")
     click.echo("Stop with Ctrl-C.")
 
 

@@ -27,6 +27,8 @@ OUTBOX = 10_000
 OUTBOX_BYTES = 8 * 1024 * 1024
 # Seconds an answer of Redis may take before the connection is thrown away.
 PATIENCE_S = 5.0
+# Seconds that the end waits for what is still to be sent.
+FLUSH_S = 1.0
 # Seconds between two tries to connect; doubles up to the second figure.
 RETRY_S = (0.1, 2.0)
 # Seconds between two pings of the listener, and how many of them may stay without an answer: a Redis that vanished
@@ -60,6 +62,9 @@ class Bus:
         self._outbox: deque[tuple[Argument, ...]] = deque()
         self._outbox_bytes = 0
         self._wake = asyncio.Event()
+        # Set while nothing waits to be sent, and nothing that was sent waits for its answer.
+        self._flushed = asyncio.Event()
+        self._flushed.set()
         self._channels: set[str] = set()
         self._confirmed: set[str] = set()
         self._waiting: dict[str, asyncio.Future[None]] = {}
@@ -87,6 +92,12 @@ class Bus:
         ]
 
     async def stop(self) -> None:
+        """What an instance says last, that somebody else should go on, is sent where Redis is there to take it."""
+        if self._tasks and not self.away:
+            try:
+                await asyncio.wait_for(self._flushed.wait(), FLUSH_S)
+            except TimeoutError:
+                logger.warning("not all was sent", commands=len(self._outbox))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -97,6 +108,7 @@ class Bus:
 
     def command(self, *arguments: Argument) -> None:
         """Any command whose answer does not matter, in order with what is published."""
+        self._flushed.clear()
         self._outbox.append(arguments)
         self._outbox_bytes += _size(arguments)
         while len(self._outbox) > OUTBOX or self._outbox_bytes > OUTBOX_BYTES:
@@ -182,6 +194,7 @@ class Bus:
                 raise ConnectionError("the listener lost redis")
             batch = list(self._outbox)
             if not batch:
+                self._flushed.set()
                 continue
             self._outbox.clear()
             self._outbox_bytes = 0
@@ -189,6 +202,8 @@ class Bus:
                 await connection.send_packed_command(_packed(connection, batch), check_health=False)
                 for _ in batch:
                     await connection.read_response(timeout=math.inf, disconnect_on_error=False)
+            if not self._outbox:
+                self._flushed.set()
             await asyncio.sleep(BATCH_S)
 
     async def _listen(self, connection: AbstractConnection) -> None:

@@ -5,6 +5,8 @@ CONTROL = "control"
 
 
 _CONVERSATION = "c:"
+_OPERATORS = "o:"
+_INBOX = "inbox:"
 
 
 def conversation(conversation_id: str) -> str:
@@ -15,3 +17,13 @@ def conversation(conversation_id: str) -> str:
 def conversation_of(channel: str) -> str | None:
     """The public id of the conversation whose frames these are; None of another channel."""
     return channel.removeprefix(_CONVERSATION) if channel.startswith(_CONVERSATION) else None
+
+
+def operators(conversation_id: str) -> str:
+    """What only operators see of one conversation: traces, whispers, who is there. Live frames, never numbered."""
+    return f"{_OPERATORS}{conversation_id}"
+
+
+def inbox(client_id: int | None) -> str:
+    """Rows of one client's inbox as they change, or of all clients' together. Live frames, never numbered."""
+    return f"{_INBOX}{'all' if client_id is None else client_id}"

@@ -34,6 +34,8 @@ RECENT_S = 30.0
 TOGETHER_S = 0.01
 # Bytes of one notice; Postgres takes less than 8,000.
 NOTICE_BYTES = 7_900
+# Seconds that the end waits for what is still to be said.
+FLUSH_S = 1.0
 # Notices waiting; past it the oldest go, as a signal may always be lost.
 OUTBOX = 1_000
 # Events one look gives at most: with payloads of 64 KB a bound on memory. After a full one comes the next at once.
@@ -136,9 +138,15 @@ class Fallback:
         ]
 
     async def stop(self) -> None:
+        """What waits to be said is said, where Postgres is there to take it."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._outbox:
+            try:
+                await asyncio.wait_for(self._board.post([*self._outbox]), FLUSH_S)
+            except (Unavailable, TimeoutError):
+                logger.warning("not all was said", notices=len(self._outbox))
 
     def written(self, public_id: str, seq: int) -> str:
         """The notice that goes with a transaction's events."""
@@ -220,7 +228,12 @@ class Fallback:
                 # First: what follows is answered by notice then.
                 batch.insert(0, _text(Away(self._instance)))
             if batch:
-                await self._board.post(batch)
+                try:
+                    await self._board.post(batch)
+                except asyncio.CancelledError:
+                    # The end says it, perhaps again.
+                    self._outbox.extendleft(reversed(batch))
+                    raise
             await asyncio.sleep(TOGETHER_S)
 
     # --- looks

@@ -114,6 +114,11 @@ class Hub:
         fallback = self._fallback
         return fallback.written(public_id, seq) if fallback is not None and fallback.active else None
 
+    @property
+    def degraded(self) -> bool:
+        """Whether live frames may get lost: Redis is away from here, or from another instance."""
+        return self.bus.away or (self._fallback is not None and self._fallback.active)
+
     def instances(self) -> int:
         """How many instances there are, as last counted; 1 where nobody counts."""
         return 1 if self._fallback is None else self._fallback.instances
@@ -149,9 +154,10 @@ class Hub:
     def _returned(self) -> None:
         if self._fallback is not None:
             self._fallback.returned()
-            return
-        for room in self._rooms.values():
-            room.resync()
+        for channel, room in self._rooms.items():
+            # What a conversation missed the fallback finds.
+            if self._fallback is None or channels.conversation_of(channel) is None:
+                room.resync()
 
     # --- from the fallback
 

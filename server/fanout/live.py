@@ -44,7 +44,8 @@ _decoder = msgspec.json.Decoder(LiveText)
 
 
 class LiveTexts:
-    """Partial texts by turn (public id)."""
+    """Partial texts by turn (public id) and gen: whoever ran a turn before, and still does not know better, writes
+    beside its new owner and never over it. Readers know the gen from the turn's row."""
 
     def __init__(self, redis: Redis, bus: Bus) -> None:
         self._redis = redis
@@ -54,26 +55,26 @@ class LiveTexts:
     def put(self, live: LiveText) -> None:
         """Keeps the newest state. Goes to Redis before the delta it belongs to, so a snapshot is never behind."""
         self._here[live.turn_id] = live
-        self._bus.command("SET", f"live:{live.turn_id}", _encoder.encode(live), "EX", LIFETIME_S)
+        self._bus.command("SET", _key(live.turn_id, live.gen), _encoder.encode(live), "EX", LIFETIME_S)
 
-    def drop(self, turn_id: str) -> None:
-        """The answer is in the journal now, whoever ran it."""
+    def drop(self, turn_id: str, gen: int) -> None:
+        """The turn ended in this gen, whoever ran it: nobody wants its text, nor that of the gens just before."""
         self._here.pop(turn_id, None)
-        self._bus.command("DEL", f"live:{turn_id}")
+        self._bus.command("DEL", *(_key(turn_id, each) for each in range(max(1, gen - 2), gen + 1)))
 
     def forget(self, turn_id: str) -> None:
         """This instance no longer runs the turn; what Redis has is its new owner's."""
         self._here.pop(turn_id, None)
 
-    async def get(self, turn_id: str) -> LiveText | None:
-        """The newest known state; None when nothing was said yet, or Redis lost it."""
-        if live := self._here.get(turn_id):
+    async def get(self, turn_id: str, gen: int) -> LiveText | None:
+        """The newest known state of this gen; None when nothing was said in it yet, or Redis lost it."""
+        if (live := self._here.get(turn_id)) is not None and live.gen == gen:
             return live
         if self._bus.away:
             # Asking would cost a visitor the time until Redis does not answer.
             return None
         try:
-            raw = await self._redis.get(f"live:{turn_id}")
+            raw = await self._redis.get(_key(turn_id, gen))
         except (RedisError, OSError) as error:
             logger.warning("live text not read", turn=turn_id, reason=str(error))
             return None
@@ -83,3 +84,7 @@ class LiveTexts:
             # Of another version of this program, while instances are replaced one by one.
             logger.warning("live text not understood", turn=turn_id, reason=str(error))
             return None
+
+
+def _key(turn_id: str, gen: int) -> str:
+    return f"live:{turn_id}:{gen}"

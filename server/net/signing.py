@@ -10,7 +10,16 @@ from typing import Literal
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-Purpose = Literal["api-key", "session-token", "session-id", "tool-callback"]
+Purpose = Literal[
+    "api-key",
+    "session-token",
+    "session-id",
+    "tool-callback",
+    "operator-session",
+    "operator-ticket",
+    "operator-csrf",
+    "sign-in-attempts",
+]
 
 
 class Keyring:

@@ -7,6 +7,7 @@ import msgspec
 
 from server.errors import Invalid, Malformed, TooLarge
 from server.protocol import limits
+from server.protocol.operator import FromOperator, ToOperator
 from server.protocol.visitor import FromVisitor, ToVisitor
 
 T = TypeVar("T")
@@ -14,6 +15,8 @@ T = TypeVar("T")
 _encoder = msgspec.json.Encoder()
 _from_visitor: msgspec.json.Decoder[FromVisitor] = msgspec.json.Decoder(FromVisitor)
 _to_visitor: msgspec.json.Decoder[ToVisitor] = msgspec.json.Decoder(ToVisitor)
+_from_operator: msgspec.json.Decoder[FromOperator] = msgspec.json.Decoder(FromOperator)
+_to_operator: msgspec.json.Decoder[ToOperator] = msgspec.json.Decoder(ToOperator)
 
 _AT = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _MISSING = re.compile(r"missing required field `(?P<field>[^`]+)`")
@@ -26,10 +29,12 @@ def encode(value: Any) -> bytes:
 
 def decode_from_visitor(raw: str) -> FromVisitor:
     """A visitor's frame. Raises TooLarge, Malformed, or Invalid with the field."""
-    # A character is at most 4 bytes: the encoding is only needed near the limit.
-    if len(raw) * 4 > limits.FRAME_BYTES and len(raw.encode()) > limits.FRAME_BYTES:
-        raise TooLarge(f"a frame is at most {limits.FRAME_BYTES} bytes", code="frame_too_large")
-    return _decode(_from_visitor, raw)
+    return _decode_frame(_from_visitor, raw)
+
+
+def decode_from_operator(raw: str) -> FromOperator:
+    """An operator's frame. Raises as `decode_from_visitor`."""
+    return _decode_frame(_from_operator, raw)
 
 
 def decode_to_visitor(raw: bytes) -> ToVisitor:
@@ -37,9 +42,21 @@ def decode_to_visitor(raw: bytes) -> ToVisitor:
     return _to_visitor.decode(raw)
 
 
+def decode_to_operator(raw: bytes) -> ToOperator:
+    """A frame as an operator reads it."""
+    return _to_operator.decode(raw)
+
+
 def decode_body(raw: bytes, kind: type[T]) -> T:
     """An HTTP body. Raises Malformed, or Invalid with the field."""
     return _decode(msgspec.json.Decoder(kind), raw)
+
+
+def _decode_frame(decoder: msgspec.json.Decoder[T], raw: str) -> T:
+    # A character is at most 4 bytes: the encoding is only needed near the limit.
+    if len(raw) * 4 > limits.FRAME_BYTES and len(raw.encode()) > limits.FRAME_BYTES:
+        raise TooLarge(f"a frame is at most {limits.FRAME_BYTES} bytes", code="frame_too_large")
+    return _decode(decoder, raw)
 
 
 def _decode(decoder: msgspec.json.Decoder[T], raw: bytes | str) -> T:

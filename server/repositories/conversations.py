@@ -12,7 +12,8 @@ from server.repositories.pool import Conn
 class Conversation(msgspec.Struct, frozen=True):
     """`last_seq` is its newest event; `summary` covers the messages up to id `summary_through`.
 
-    The visitor counts as verified until `verified_until`, by the database's clock; None is never.
+    The visitor counts as verified until `verified_until`, by the database's clock; None is never. They have waited for
+    a person since `waiting_since`. `whispered`: whispers wait for the AI's next turn.
     """
 
     id: int
@@ -36,6 +37,8 @@ class Conversation(msgspec.Struct, frozen=True):
     started_at: datetime
     last_activity_at: datetime
     ended_at: datetime | None
+    waiting_since: datetime | None
+    whispered: bool
 
 
 class LockedConversation(Conversation, frozen=True):
@@ -69,7 +72,8 @@ async def create(
             )
             returning id, public_id, client_id, session_id, session_token_hash, visitor_id, verified_until,
                       user_identifier, channel, locale, owner, owner_operator_id, epoch, last_seq, total_messages,
-                      summary, summary_through, rating, started_at, last_activity_at, ended_at
+                      summary, summary_through, rating, started_at, last_activity_at, ended_at,
+                      waiting_since, whispered
             """,
             {
                 "public_id": public_id,
@@ -94,7 +98,8 @@ async def find_by_session(conn: Conn, *, client_id: int, session_id: str) -> Con
             """
             select id, public_id, client_id, session_id, session_token_hash, visitor_id, verified_until,
                    user_identifier, channel, locale, owner, owner_operator_id, epoch, last_seq, total_messages,
-                   summary, summary_through, rating, started_at, last_activity_at, ended_at
+                   summary, summary_through, rating, started_at, last_activity_at, ended_at,
+                   waiting_since, whispered
             from conversations
             where client_id = %(client_id)s and session_id = %(session_id)s
             """,
@@ -111,7 +116,8 @@ async def find_by_token(conn: Conn, *, session_token_hash: bytes) -> Conversatio
             """
             select id, public_id, client_id, session_id, session_token_hash, visitor_id, verified_until,
                    user_identifier, channel, locale, owner, owner_operator_id, epoch, last_seq, total_messages,
-                   summary, summary_through, rating, started_at, last_activity_at, ended_at
+                   summary, summary_through, rating, started_at, last_activity_at, ended_at,
+                   waiting_since, whispered
             from conversations
             where session_token_hash = %(session_token_hash)s
             """,
@@ -127,7 +133,8 @@ async def find(conn: Conn, *, client_id: int, conversation_id: int) -> Conversat
             """
             select id, public_id, client_id, session_id, session_token_hash, visitor_id, verified_until,
                    user_identifier, channel, locale, owner, owner_operator_id, epoch, last_seq, total_messages,
-                   summary, summary_through, rating, started_at, last_activity_at, ended_at
+                   summary, summary_through, rating, started_at, last_activity_at, ended_at,
+                   waiting_since, whispered
             from conversations
             where client_id = %(client_id)s and id = %(conversation_id)s
             """,
@@ -143,11 +150,30 @@ async def find_by_public_id(conn: Conn, *, client_id: int, public_id: str) -> Co
             """
             select id, public_id, client_id, session_id, session_token_hash, visitor_id, verified_until,
                    user_identifier, channel, locale, owner, owner_operator_id, epoch, last_seq, total_messages,
-                   summary, summary_through, rating, started_at, last_activity_at, ended_at
+                   summary, summary_through, rating, started_at, last_activity_at, ended_at,
+                   waiting_since, whispered
             from conversations
             where client_id = %(client_id)s and public_id = %(public_id)s
             """,
             {"client_id": client_id, "public_id": public_id},
+        )
+        return await cursor.fetchone()
+
+
+async def find_of_any(conn: Conn, *, public_id: str) -> Conversation | None:
+    """System-wide: for operators who serve all clients, and nobody else."""
+    async with conn.cursor(row_factory=class_row(Conversation)) as cursor:
+        # By the id that callers see, whosever it is.
+        await cursor.execute(
+            """
+            select id, public_id, client_id, session_id, session_token_hash, visitor_id, verified_until,
+                   user_identifier, channel, locale, owner, owner_operator_id, epoch, last_seq, total_messages,
+                   summary, summary_through, rating, started_at, last_activity_at, ended_at,
+                   waiting_since, whispered
+            from conversations
+            where public_id = %(public_id)s
+            """,
+            {"public_id": public_id},
         )
         return await cursor.fetchone()
 
@@ -160,7 +186,7 @@ async def lock(conn: Conn, *, client_id: int, conversation_id: int) -> AsyncCurs
         """
         select id, public_id, client_id, session_id, session_token_hash, visitor_id, verified_until, user_identifier,
                channel, locale, owner, owner_operator_id, epoch, last_seq, total_messages, summary, summary_through,
-               rating, started_at, last_activity_at, ended_at, now() as at
+               rating, started_at, last_activity_at, ended_at, waiting_since, whispered, now() as at
         from conversations
         where client_id = %(client_id)s and id = %(conversation_id)s
         for update
@@ -170,14 +196,35 @@ async def lock(conn: Conn, *, client_id: int, conversation_id: int) -> AsyncCurs
     return cursor
 
 
-async def advance(conn: Conn, *, client_id: int, conversation_id: int, last_seq: int, messages_added: int) -> None:
-    """The new head, after the events were appended. The caller holds the lock."""
+class Advanced(msgspec.Struct, frozen=True):
+    """What the inbox shows of a conversation after a write. The operator is who has it; None when nobody does."""
+
+    owner: str
+    owner_operator_id: int | None
+    operator_name: str | None
+    operator_avatar_url: str | None
+    last_activity_at: datetime
+    waiting_since: datetime | None
+
+
+async def advance(
+    conn: Conn, *, client_id: int, conversation_id: int, last_seq: int, messages_added: int
+) -> AsyncCursor[Advanced]:
+    """The new head, after the events were appended. The caller holds the lock.
+
+    Leaves the row unfetched, so that it costs no round trip. There is none when `last_seq` is below the head.
+    """
+    cursor = conn.cursor(row_factory=class_row(Advanced))
     # Never backwards.
-    await conn.execute(
+    await cursor.execute(
         """
-        update conversations
+        update conversations c
         set last_seq = %(last_seq)s, total_messages = total_messages + %(messages_added)s, last_activity_at = now()
-        where client_id = %(client_id)s and id = %(conversation_id)s and last_seq <= %(last_seq)s
+        where c.client_id = %(client_id)s and c.id = %(conversation_id)s and c.last_seq <= %(last_seq)s
+        returning c.owner, c.owner_operator_id,
+                  (select o.name from operators o where o.id = c.owner_operator_id) as operator_name,
+                  (select o.avatar_url from operators o where o.id = c.owner_operator_id) as operator_avatar_url,
+                  c.last_activity_at, c.waiting_since
         """,
         {
             "client_id": client_id,
@@ -186,6 +233,7 @@ async def advance(conn: Conn, *, client_id: int, conversation_id: int, last_seq:
             "messages_added": messages_added,
         },
     )
+    return cursor
 
 
 async def set_summary(conn: Conn, *, client_id: int, conversation_id: int, summary: str, summary_through: int) -> None:
@@ -207,13 +255,27 @@ async def set_summary(conn: Conn, *, client_id: int, conversation_id: int, summa
 
 
 async def set_owner(
-    conn: Conn, *, client_id: int, conversation_id: int, owner: str, owner_operator_id: int | None = None
+    conn: Conn,
+    *,
+    client_id: int,
+    conversation_id: int,
+    owner: str,
+    owner_operator_id: int | None = None,
+    waiting: bool = False,
 ) -> None:
-    """`owner` is `ai`, `queued`, `human` or `closed`; the operator only where a human owns it."""
+    """`owner` is `ai`, `queued`, `human` or `closed`; the operator only where a human owns it.
+
+    `waiting`: the visitor waits for a person, from now on or since before; else nobody waits. A closed one has ended,
+    any other has not; the first end counts.
+    """
     # Who answers from now on.
     await conn.execute(
         """
-        update conversations set owner = %(owner)s, owner_operator_id = %(owner_operator_id)s
+        update conversations set
+            owner = %(owner)s,
+            owner_operator_id = %(owner_operator_id)s,
+            waiting_since = case when %(waiting)s then coalesce(waiting_since, now()) end,
+            ended_at = case when %(owner)s = 'closed' then coalesce(ended_at, now()) end
         where client_id = %(client_id)s and id = %(conversation_id)s
         """,
         {
@@ -221,7 +283,20 @@ async def set_owner(
             "conversation_id": conversation_id,
             "owner": owner,
             "owner_operator_id": owner_operator_id,
+            "waiting": waiting,
         },
+    )
+
+
+async def set_waiting(conn: Conn, *, client_id: int, conversation_id: int, waiting: bool) -> None:
+    """Whether the visitor waits for a person's answer. Since when is kept."""
+    # What the inbox shows first to whoever looks for work.
+    await conn.execute(
+        """
+        update conversations set waiting_since = case when %(waiting)s then coalesce(waiting_since, now()) end
+        where client_id = %(client_id)s and id = %(conversation_id)s
+        """,
+        {"client_id": client_id, "conversation_id": conversation_id, "waiting": waiting},
     )
 
 
@@ -278,15 +353,8 @@ async def set_rating(conn: Conn, *, client_id: int, conversation_id: int, rating
 
 
 async def end(conn: Conn, *, client_id: int, conversation_id: int) -> None:
-    """Closes it. The first end counts."""
-    # Nobody owns a closed conversation.
-    await conn.execute(
-        """
-        update conversations set owner = 'closed', owner_operator_id = null, ended_at = coalesce(ended_at, now())
-        where client_id = %(client_id)s and id = %(conversation_id)s
-        """,
-        {"client_id": client_id, "conversation_id": conversation_id},
-    )
+    """Closes it. Nobody owns a closed conversation."""
+    await set_owner(conn, client_id=client_id, conversation_id=conversation_id, owner="closed")
 
 
 async def list_for_client(conn: Conn, *, client_id: int, limit: int, offset: int) -> list[Conversation]:
@@ -297,7 +365,8 @@ async def list_for_client(conn: Conn, *, client_id: int, limit: int, offset: int
             """
             select id, public_id, client_id, session_id, session_token_hash, visitor_id, verified_until,
                    user_identifier, channel, locale, owner, owner_operator_id, epoch, last_seq, total_messages,
-                   summary, summary_through, rating, started_at, last_activity_at, ended_at
+                   summary, summary_through, rating, started_at, last_activity_at, ended_at,
+                   waiting_since, whispered
             from conversations
             where client_id = %(client_id)s
             order by last_activity_at desc, id desc

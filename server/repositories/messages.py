@@ -13,7 +13,10 @@ from server.repositories.pool import Conn
 
 
 class MessageRow(msgspec.Struct, frozen=True):
-    """`content` is None once retention removed it; `cost` is US dollars; `seq` is the event that reported it."""
+    """`content` is None once retention removed it; `cost` is US dollars; `seq` is the event that reported it.
+
+    The author is the operator who wrote it; the name is None for anybody else, and once the operator is gone.
+    """
 
     id: int
     public_id: str
@@ -35,6 +38,9 @@ class MessageRow(msgspec.Struct, frozen=True):
     cached: bool
     rating: str | None
     created_at: datetime
+    author_operator_id: int | None
+    author_name: str | None
+    author_avatar_url: str | None
 
 
 class Admission(msgspec.Struct, frozen=True):
@@ -137,32 +143,52 @@ async def recent(conn: Conn, *, client_id: int, conversation_id: int, limit: int
     return await page(conn, client_id=client_id, conversation_id=conversation_id, before=None, limit=limit)
 
 
-async def page(conn: Conn, *, client_id: int, conversation_id: int, before: str | None, limit: int) -> list[MessageRow]:
+async def page(
+    conn: Conn, *, client_id: int, conversation_id: int, before: str | None, limit: int, room: int | None = None
+) -> list[MessageRow]:
     """The `limit` messages before the one with public id `before` (the newest ones for None), oldest first.
 
-    None before a message that is not this conversation's.
+    None before a message that is not this conversation's. With `room` only as many as have so many bytes of text, but
+    for the last one that begins within it; there is always one.
     """
     async with conn.cursor(row_factory=class_row(MessageRow)) as cursor:
-        # Backwards from the mark.
+        # Backwards from the mark. What has no room is not even read: the length of a long text is known without it.
         await cursor.execute(
             """
+            with near as (
+                select m.id, sum(coalesce(octet_length(m.content), 0)) over (order by m.id desc)
+                    - coalesce(octet_length(m.content), 0) as newer_bytes
+                from messages m
+                where m.client_id = %(client_id)s and m.conversation_id = %(conversation_id)s
+                  and (
+                      %(before)s::text is null
+                      or m.id < (
+                          select b.id from messages b
+                          where b.client_id = %(client_id)s and b.conversation_id = %(conversation_id)s
+                            and b.public_id = %(before)s
+                      )
+                  )
+                order by m.id desc
+                limit %(limit)s
+            )
             select m.id, m.public_id, m.conversation_id, m.client_id, m.role, m.content, m.parts, m.cid, m.turn_id,
                    t.public_id as turn_public_id, m.model, m.tokens_input, m.tokens_output, m.tokens_used, m.cost,
-                   m.seq, m.stopped, m.cached, m.rating, m.created_at
-            from messages m left join turns t on t.client_id = m.client_id and t.id = m.turn_id
-            where m.client_id = %(client_id)s and m.conversation_id = %(conversation_id)s
-              and (
-                  %(before)s::text is null
-                  or m.id < (
-                      select b.id from messages b
-                      where b.client_id = %(client_id)s and b.conversation_id = %(conversation_id)s
-                        and b.public_id = %(before)s
-                  )
-              )
+                   m.seq, m.stopped, m.cached, m.rating, m.created_at, o.name as author_name,
+                   o.avatar_url as author_avatar_url, m.author_operator_id
+            from near
+            join messages m on m.client_id = %(client_id)s and m.id = near.id
+            left join turns t on t.client_id = m.client_id and t.id = m.turn_id
+            left join operators o on o.id = m.author_operator_id
+            where %(room)s::bigint is null or near.newer_bytes < %(room)s
             order by m.id desc
-            limit %(limit)s
             """,
-            {"client_id": client_id, "conversation_id": conversation_id, "before": before, "limit": limit},
+            {
+                "client_id": client_id,
+                "conversation_id": conversation_id,
+                "before": before,
+                "limit": limit,
+                "room": room,
+            },
         )
         rows = await cursor.fetchall()
         rows.reverse()
@@ -184,8 +210,11 @@ async def between(
             """
             select m.id, m.public_id, m.conversation_id, m.client_id, m.role, m.content, m.parts, m.cid, m.turn_id,
                    t.public_id as turn_public_id, m.model, m.tokens_input, m.tokens_output, m.tokens_used, m.cost,
-                   m.seq, m.stopped, m.cached, m.rating, m.created_at
-            from messages m left join turns t on t.client_id = m.client_id and t.id = m.turn_id
+                   m.seq, m.stopped, m.cached, m.rating, m.created_at, o.name as author_name,
+                   o.avatar_url as author_avatar_url, m.author_operator_id
+            from messages m
+            left join turns t on t.client_id = m.client_id and t.id = m.turn_id
+            left join operators o on o.id = m.author_operator_id
             where m.client_id = %(client_id)s and m.conversation_id = %(conversation_id)s
               and m.id > %(after_id)s and m.id <= %(through_id)s
             order by m.id
@@ -207,14 +236,68 @@ async def find_by_public_id(conn: Conn, *, client_id: int, conversation_id: int,
             """
             select m.id, m.public_id, m.conversation_id, m.client_id, m.role, m.content, m.parts, m.cid, m.turn_id,
                    t.public_id as turn_public_id, m.model, m.tokens_input, m.tokens_output, m.tokens_used, m.cost,
-                   m.seq, m.stopped, m.cached, m.rating, m.created_at
-            from messages m left join turns t on t.client_id = m.client_id and t.id = m.turn_id
+                   m.seq, m.stopped, m.cached, m.rating, m.created_at, o.name as author_name,
+                   o.avatar_url as author_avatar_url, m.author_operator_id
+            from messages m
+            left join turns t on t.client_id = m.client_id and t.id = m.turn_id
+            left join operators o on o.id = m.author_operator_id
             where m.client_id = %(client_id)s and m.conversation_id = %(conversation_id)s
               and m.public_id = %(public_id)s
             """,
             {"client_id": client_id, "conversation_id": conversation_id, "public_id": public_id},
         )
         return await cursor.fetchone()
+
+
+async def find_by_cid(conn: Conn, *, client_id: int, conversation_id: int, cid: str) -> MessageRow | None:
+    async with conn.cursor(row_factory=class_row(MessageRow)) as cursor:
+        # One at most: a cid is used once in a conversation.
+        await cursor.execute(
+            """
+            select m.id, m.public_id, m.conversation_id, m.client_id, m.role, m.content, m.parts, m.cid, m.turn_id,
+                   t.public_id as turn_public_id, m.model, m.tokens_input, m.tokens_output, m.tokens_used, m.cost,
+                   m.seq, m.stopped, m.cached, m.rating, m.created_at, o.name as author_name,
+                   o.avatar_url as author_avatar_url, m.author_operator_id
+            from messages m
+            left join turns t on t.client_id = m.client_id and t.id = m.turn_id
+            left join operators o on o.id = m.author_operator_id
+            where m.client_id = %(client_id)s and m.conversation_id = %(conversation_id)s and m.cid = %(cid)s
+            """,
+            {"client_id": client_id, "conversation_id": conversation_id, "cid": cid},
+        )
+        return await cursor.fetchone()
+
+
+async def unanswered(conn: Conn, *, client_id: int, conversation_id: int) -> str | None:
+    """The public id of the visitor's last message, if nobody has answered it and nobody is about to.
+
+    A person answered it if one wrote after it; the AI if its turn is done. A turn that failed, or that a person ended
+    by taking the conversation, is no answer; one that the visitor stopped themselves wants none.
+    """
+    # Whatever the visitor wrote before is read with it.
+    cursor = await conn.execute(
+        """
+        select m.public_id
+        from (
+            select l.id, l.public_id from messages l
+            where l.client_id = %(client_id)s and l.conversation_id = %(conversation_id)s and l.role = 'user'
+            order by l.id desc
+            limit 1
+        ) m
+        where not exists (
+            select from messages r
+            where r.client_id = %(client_id)s and r.conversation_id = %(conversation_id)s and r.id > m.id
+              and r.role = 'operator'
+        ) and not exists (
+            select from turns t
+            where t.client_id = %(client_id)s and t.message_id = m.id
+              and (t.status in ('queued', 'running', 'done') or (t.status = 'stopped' and t.error is null))
+        )
+        """,
+        {"client_id": client_id, "conversation_id": conversation_id},
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else None
 
 
 async def stored_cids(conn: Conn, *, client_id: int, conversation_id: int, cids: list[str]) -> dict[str, int]:

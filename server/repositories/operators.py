@@ -25,6 +25,7 @@ class OperatorLogin(msgspec.Struct, frozen=True):
     """What a login compares. `password_hash` is argon2id in its own text form."""
 
     id: int
+    client_id: int | None
     password_hash: str
     status: str
 
@@ -62,12 +63,26 @@ async def find(conn: Conn, *, operator_id: int) -> Operator | None:
         return await cursor.fetchone()
 
 
+async def find_by_email(conn: Conn, *, email: str) -> Operator | None:
+    """System-wide: the address is what names the operator, in any case of its letters."""
+    async with conn.cursor(row_factory=class_row(Operator)) as cursor:
+        # One operator, by what people call them.
+        await cursor.execute(
+            """
+            select id, client_id, email, name, avatar_url, role, status, created_at from operators
+            where lower(email) = lower(%(email)s)
+            """,
+            {"email": email},
+        )
+        return await cursor.fetchone()
+
+
 async def find_login(conn: Conn, *, email: str) -> OperatorLogin | None:
     """System-wide: the address is what names the operator."""
     async with conn.cursor(row_factory=class_row(OperatorLogin)) as cursor:
         # For the password check.
         await cursor.execute(
-            "select id, password_hash, status from operators where lower(email) = lower(%(email)s)",
+            "select id, client_id, password_hash, status from operators where lower(email) = lower(%(email)s)",
             {"email": email},
         )
         return await cursor.fetchone()
@@ -106,6 +121,24 @@ async def set_password(conn: Conn, *, operator_id: int, password_hash: str) -> b
         {"operator_id": operator_id, "password_hash": password_hash},
     )
     return await cursor.fetchone() is not None
+
+
+async def rehash(conn: Conn, *, operator_id: int, old: str, new: str) -> None:
+    """System-wide. The same password, hashed with today's parameters, unless it was changed meanwhile."""
+    # Another form of the same.
+    await conn.execute(
+        "update operators set password_hash = %(new)s where id = %(operator_id)s and password_hash = %(old)s",
+        {"operator_id": operator_id, "old": old, "new": new},
+    )
+
+
+async def lock_owners(conn: Conn) -> list[int]:
+    """System-wide. The active owners, locked: of two who disable each other, the second sees what the first did."""
+    # Those who run the installation.
+    cursor = await conn.execute(
+        "select id from operators where role = 'owner' and status = 'active' order by id for update"
+    )
+    return [row[0] for row in await cursor.fetchall()]
 
 
 async def set_status(conn: Conn, *, operator_id: int, status: str) -> bool:

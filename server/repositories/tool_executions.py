@@ -248,12 +248,29 @@ async def finish(
 
 
 async def abandon(conn: Conn, *, client_id: int, turn_id: int, error: str) -> None:
-    """Closes what a turn that ends leaves open: a call that went out is in doubt, one that did not has failed."""
+    """Closes what a turn that ends leaves open: a call that went out is in doubt, one that did not has failed.
+
+    The client's operators are told of what is in doubt, but not of what can have had no effect.
+    """
     # Nobody waits for these any more.
     await conn.execute(
         """
-        update tool_executions set error = %(error)s, success = case when attempt = 0 then false end
-        where client_id = %(client_id)s and turn_id = %(turn_id)s and success is null and error is null
+        with closed as (
+            update tool_executions set error = %(error)s, success = case when attempt = 0 then false end
+            where client_id = %(client_id)s and turn_id = %(turn_id)s and success is null and error is null
+            returning client_id, conversation_id, turn_id, call_id, tool_name, attempt
+        )
+        insert into notifications (client_id, conversation_id, kind, details)
+        select c.client_id, c.conversation_id, 'tool_in_doubt',
+               jsonb_build_object('turn_id', t.public_id, 'call_id', c.call_id, 'tool_name', c.tool_name)
+        from closed c
+        join turns t on t.client_id = c.client_id and t.id = c.turn_id
+        where c.attempt > 0
+          and not exists (select from tools o where o.tool_name = c.tool_name and o.effect = 'read_only')
+          and not exists (
+              select from integration_endpoints e
+              where e.client_id = c.client_id and e.endpoint_name = c.tool_name and e.effect = 'read_only'
+          )
         """,
         {"client_id": client_id, "turn_id": turn_id, "error": error},
     )

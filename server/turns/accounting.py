@@ -1,6 +1,7 @@
 """What an answer cost: tokens as the provider reported them, or as counted, and money as decimal."""
 
 import time
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -12,6 +13,7 @@ from server.llm.pricing import Price
 from server.llm.provider import Usage
 from server.repositories import prices
 from server.repositories.pool import Pool, reading
+from server.turns.turn import Spent
 
 logger = log.get("turns")
 
@@ -71,6 +73,21 @@ class Accounting:
                 logger.warning("no price is known, so cost counts as 0", provider=provider, model=model)
             return Bill(usage, Decimal(0))
         return Bill(usage, pricing.cost(price, usage))
+
+    async def total(self, spent: Sequence[Spent], *, provider: str, model: str, day: date) -> Bill:
+        """Of several calls of one model."""
+        bill = Bill.nothing()
+        for each in spent:
+            bill += await self.bill(
+                provider=provider,
+                model=model,
+                usage=each.usage,
+                tokens_input=each.tokens_input,
+                text=each.text,
+                day=day,
+                whole=each.whole,
+            )
+        return bill
 
     async def _list(self) -> list[Price]:
         if time.monotonic() - self._read_at > PRICES_AGE_S:

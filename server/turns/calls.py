@@ -8,7 +8,8 @@ After a crash a call that had started goes out again with the same key if that i
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -32,12 +33,16 @@ from server.turns.caller import caller_of
 from server.turns.clock import Clock
 from server.turns.ends import End, Ends, step_of
 from server.turns.job import Job
+from server.turns.lease import patiently, waiting
 from server.turns.phrases import Phrase
 from server.turns.plan import Planned, plan
 from server.turns.record import Record
 from server.turns.stage import Stage
 from server.turns.steps import Asked
+from server.turns.trace import Trace
 from server.turns.writing import Writer
+
+T = TypeVar("T")
 
 _said = msgspec.json.Decoder(ToolSaid)
 _UNAPPROVED: dict[Verdict, tuple[str, Phrase]] = {
@@ -62,6 +67,18 @@ class Scene(msgspec.Struct, frozen=True):
     budget: Budget
     clock: Clock
     ends: Ends
+    trace: Trace
+
+    async def ours(self) -> bool:
+        """Returns when the turn is surely ours. Whether that took a wait."""
+        if self.job.lease.holds:
+            return False
+        await waiting(self.job.lease, self.clock)
+        return True
+
+    async def patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """`work`, once Postgres is there."""
+        return await patiently(self.job.lease, work, clock=self.clock)
 
 
 class Calls:
@@ -80,7 +97,7 @@ class Calls:
 
         Raises FenceLost.
         """
-        caller = await caller_of(self._pool, scene.job)
+        caller = await self._caller(scene)
         planned = plan(asked, toolbox=scene.toolbox, caller=caller, budget=scene.budget)
 
         async def begin() -> bool:
@@ -98,7 +115,11 @@ class Calls:
             if call.ended_before:
                 scene.stage.tool(call.key, call.label, "done" if call.over.ok else "failed")
         if not all(call.ended_before for call in planned):
-            await self._writer.insist(scene.job, begin, written=begun)
+            await self._writer.insist(scene.job, begin, written=begun, clock=scene.clock)
+        for call in planned:
+            # What never goes out, and what went out before; the rest shows when it does.
+            if call.result is not None:
+                scene.trace.tool(call)
         tasks = [
             asyncio.create_task(self._one(scene, call, caller, planned)) for call in planned if call.result is None
         ]
@@ -133,20 +154,21 @@ class Calls:
         """One call, from the visitor's yes where it needs one to its end."""
         end = await self._end_of(scene, call, caller)
         scene.ends.add(end, declined=end.phrase in {"declined", "not_answered"})
+        scene.trace.tool(call)
         if any(each.result is None for each in planned):
             await scene.ends.settle()
 
     async def _end_of(self, scene: Scene, call: Planned, caller: Caller) -> End:
         if call.lost:
-            return await self._found(scene.job, call) or End(call, _LOST, 0)
+            return await self._found(scene, call) or End(call, _LOST, 0)
         if call.tool is None:
             raise RuntimeError("a call of no tool is refused")
         if call.asks:
             if (refused := await self._unapproved(scene, call, call.tool)) is not None:
                 return refused
-            caller = await caller_of(self._pool, scene.job)
+            caller = await self._caller(scene)
         if call.attempt == 0:
-            if (found := await self._found(scene.job, call)) is None:
+            if (found := await self._found(scene, call)) is None:
                 raise RuntimeError(f"{call.key} may not go out and has not ended")
             return found
         made = Call(
@@ -157,6 +179,7 @@ class Calls:
             budget_s=scene.clock.for_tools(),
             attempt=call.attempt,
         )
+        scene.trace.tool(call)
         self._stages[call.key] = scene.stage
         try:
             outcome, ms = await self._runner.run(call.tool, made)
@@ -167,7 +190,7 @@ class Calls:
     async def _unapproved(self, scene: Scene, call: Planned, tool: Tool) -> End | None:
         """Waits for the visitor. What they approve is started, and gives None; anything else is over."""
         job, stage = scene.job, scene.stage
-        row = await self._execution(job, call)
+        row = await self._execution(scene, call)
         if row is None or row.approval_until is None:
             raise RuntimeError(f"{call.key} asks first and was not recorded")
         text = details(tool, call.arguments)
@@ -181,7 +204,7 @@ class Calls:
             )
         phrase: Phrase | None = None
         if verdict == "approved":
-            words = await self._changed(job, call, tool)
+            words = await self._changed(scene, call, tool)
             if words is None:
                 await self._go(scene, call)
                 return None
@@ -190,10 +213,10 @@ class Calls:
             scene.budget.declined.add(tool.name)
         return End(call, Outcome(False, failure(words), error=words), 0, phrase)
 
-    async def _changed(self, job: Job, call: Planned, tool: Tool) -> str | None:
+    async def _changed(self, scene: Scene, call: Planned, tool: Tool) -> str | None:
         """Why the call may not go out any more: the visitor took their time, and may not be who they were."""
         try:
-            now = admit(tool, call.arguments, await caller_of(self._pool, job))
+            now = admit(tool, call.arguments, await self._caller(scene))
         except Refused as error:
             return str(error)
         return None if now == call.arguments else "the visitor has changed since they were asked"
@@ -209,7 +232,7 @@ class Calls:
         async def written() -> int | None:
             return 1 if await step_of(self._pool, scene.job, call.no) is not None else None
 
-        call.attempt = await self._writer.insist(scene.job, write, written=written)
+        call.attempt = await self._writer.insist(scene.job, write, written=written, clock=scene.clock)
 
     # --- what is known
 
@@ -221,13 +244,21 @@ class Calls:
         if (stage := self._stages.get(said.key)) is not None:
             stage.said(said.key, said.text)
 
-    async def _execution(self, job: Job, call: Planned) -> ToolExecution | None:
-        async with reading(self._pool) as conn:
-            return await tool_executions.find_call(conn, client_id=job.client.id, turn_id=job.turn.id, call_id=call.key)
+    async def _caller(self, scene: Scene) -> Caller:
+        return await scene.patiently(lambda: caller_of(self._pool, scene.job))
 
-    async def _found(self, job: Job, call: Planned) -> End | None:
+    async def _execution(self, scene: Scene, call: Planned) -> ToolExecution | None:
+        client_id, turn_id = scene.job.client.id, scene.job.turn.id
+
+        async def find() -> ToolExecution | None:
+            async with reading(self._pool) as conn:
+                return await tool_executions.find_call(conn, client_id=client_id, turn_id=turn_id, call_id=call.key)
+
+        return await scene.patiently(find)
+
+    async def _found(self, scene: Scene, call: Planned) -> End | None:
         """Its result, if it was called back while nobody ran the turn."""
-        row = await self._execution(job, call)
+        row = await self._execution(scene, call)
         if row is None or row.success is None:
             return None
         content = readable(row.n8n_response) if row.success else failure(row.error or "this did not work")

@@ -1,4 +1,5 @@
-"""A turn's time. It stands still while a visitor decides: that is theirs, not the model's."""
+"""A turn's time. It stands still while a visitor decides, which is theirs and not the model's, and while the turn waits
+for Postgres: then nobody works on it."""
 
 import asyncio
 from collections.abc import Iterator
@@ -28,7 +29,10 @@ class Clock:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Several may pause it at once; it goes on when the last one does."""
+        """Several may pause it at once; it goes on when the last one does. Once the time is over it stays so."""
+        if self._timeout.expired():
+            yield
+            return
         if self._pauses == 0:
             self._left = self.left()
             self._timeout.reschedule(None)

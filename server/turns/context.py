@@ -10,13 +10,13 @@ import msgspec
 
 from server import log
 from server.cache.context import MESSAGES, CachedMessage, ContextCache
-from server.errors import ModelRefused
+from server.errors import FenceLost, ModelRefused
 from server.llm import tokens
 from server.llm.provider import ChatMessage, ModelRequest, ToolSpec
 from server.protocol.parts import Role
-from server.repositories import messages
+from server.repositories import conversations, messages, turns, whispers
 from server.repositories.messages import MessageRow
-from server.repositories.pool import Pool, reading
+from server.repositories.pool import Pool, reading, unit_of_work
 from server.turns import prompt
 from server.turns.job import Job
 
@@ -57,11 +57,14 @@ class ContextBuilder:
         deadline_s: float,
         tools: tuple[ToolSpec, ...] = (),
     ) -> Prepared:
-        """Raises ModelRefused when not even the prompt and the visitor's words fit the model's window."""
+        """Raises ModelRefused when not even the prompt and the visitor's words fit the model's window, FenceLost."""
         history = await self._history(job)
         system = prompt.system(job.client, locale=job.conversation.locale, at=job.at, tools=bool(tools))
         if job.conversation.summary:
             system = f"{system}\n\n{prompt.summary(job.conversation.summary)}"
+        if whispered := await self._whispered(job):
+            # At the end: what stays the same from turn to turn comes first, for the provider's prompt cache.
+            system = f"{system}\n\n{prompt.whispers(whispered)}"
         window = tokens.context_window(model, provider=provider)
         kept, counted = fit(model, system, history, job.text, window=window, tools=tools)
         request = ModelRequest(
@@ -89,6 +92,26 @@ class ContextBuilder:
                 conn, client_id=job.client.id, conversation_id=job.conversation.id, limit=MESSAGES + 1
             )
         return _before(rows, job.turn.message_id)
+
+    async def _whispered(self, job: Job) -> list[str]:
+        """What operators have told the AI since its last turn; from now on it is this turn's, in every life of it.
+
+        Fenced: a turn that somebody else has ended or taken over must not use up what the next one should hear.
+        """
+        conversation, row = job.conversation, job.turn
+        if not conversation.whispered and row.gen == 1:
+            return []
+        async with unit_of_work(self._pool) as conn:
+            if conversation.whispered:
+                await conversations.lock(conn, client_id=row.client_id, conversation_id=row.conversation_id)
+                if not await turns.fence(
+                    conn, client_id=row.client_id, turn_id=row.id, gen=row.gen, owner=row.owner or ""
+                ):
+                    raise FenceLost(f"turn {row.public_id} is no longer ours")
+                await whispers.hand_over(
+                    conn, client_id=row.client_id, conversation_id=row.conversation_id, turn_id=row.id
+                )
+            return await whispers.of_turn(conn, client_id=row.client_id, turn_id=row.id)
 
 
 def _before(rows: Sequence[MessageRow], message_id: int | None) -> list[CachedMessage]:

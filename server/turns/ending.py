@@ -1,34 +1,34 @@
 """Writes how a turn ended: the answer and what it cost, or that it failed, in one transaction."""
 
-import asyncio
-
 from server import log, metrics
 from server.cache.context import CachedContext, CachedMessage, ContextCache
-from server.errors import FenceLost, Unavailable
 from server.fanout.live import LiveTexts
-from server.journal import Entry, Journal
+from server.journal import Entry
 from server.protocol.parts import Message, TokenUsage
 from server.protocol.visitor import MessageCompleted, TurnFailed
 from server.repositories import messages, tool_executions, turns, usage
+from server.repositories.pool import Pool, reading
 from server.turns import phrases
 from server.turns.accounting import Accounting, Bill
 from server.turns.job import Job
-from server.turns.turn import Completed, Failed, Spent, Turn
-from server.turns.writing import COMMIT_RETRY_S, COMMIT_TRIES, Writer
+from server.turns.turn import Completed, Failed, Turn
+from server.turns.writing import Writer
 
 logger = log.get("turns")
 
 # Characters of a reason kept on the turn; the log has it whole.
 REASON_CHARACTERS = 500
+# Stands for the number of messages after an end whose answer was lost: no such number.
+_UNHEARD = -1
 
 
 class Ending:
     """The ends of turns of one instance."""
 
     def __init__(
-        self, *, journal: Journal, writer: Writer, live: LiveTexts, cache: ContextCache, accounting: Accounting
+        self, *, pool: Pool, writer: Writer, live: LiveTexts, cache: ContextCache, accounting: Accounting
     ) -> None:
-        self._journal = journal
+        self._pool = pool
         self._writer = writer
         self._live = live
         self._cache = cache
@@ -37,28 +37,23 @@ class Ending:
     async def write(
         self, job: Job, turn: Turn, *, provider: str, model: str, history: list[CachedMessage] | None
     ) -> None:
-        """Writes the outcome, trying again while Postgres is away. `history` is what the model read, if it was asked.
+        """Writes the outcome, once Postgres is there. `history` is what the model read, if it was asked.
 
         Raises FenceLost.
         """
         outcome = turn.outcome
         if outcome is None:
             raise RuntimeError("a turn ended without an outcome")
-        for attempt in range(COMMIT_TRIES):
-            try:
-                total = await self._commit(job, outcome, await self._bill(job, turn.spent, provider, model), model)
-                break
-            except Unavailable as error:
-                logger.warning("turn's end not written yet", turn=job.turn.public_id, reason=error.message)
-                await asyncio.sleep(COMMIT_RETRY_S)
-            except FenceLost:
-                if attempt:
-                    # The commit that seemed to fail may have gone through, unpublished.
-                    await self._journal.republish(job.client.id, job.conversation)
-                raise
-        else:
-            raise FenceLost("postgres stayed away longer than the lease")
-        self._live.drop(job.turn.public_id)
+
+        async def commit() -> int:
+            bill = await self._accounting.total(turn.spent, provider=provider, model=model, day=job.at.date())
+            return await self._commit(job, outcome, bill, model)
+
+        async def committed() -> int | None:
+            return _UNHEARD if await self._ended(job) else None
+
+        total = await self._writer.insist(job, commit, written=committed)
+        self._live.drop(job.turn.public_id, job.turn.gen)
         metrics.TURNS.labels("done" if isinstance(outcome, Completed) else "failed").inc()
         # Only if it is all there is: no question came meanwhile, or the next reader would take the context for whole.
         if isinstance(outcome, Completed) and history is not None and job.newest and total == job.total + 1:
@@ -66,20 +61,11 @@ class Ending:
             context = CachedContext(job.client.id, total, said, job.at)
             await self._cache.put(session_id=job.conversation.session_id, context=context)
 
-    async def _bill(self, job: Job, spent: list[Spent], provider: str, model: str) -> Bill:
-        """All calls of the model together."""
-        bill = Bill.nothing()
-        for each in spent:
-            bill += await self._accounting.bill(
-                provider=provider,
-                model=model,
-                usage=each.usage,
-                tokens_input=each.tokens_input,
-                text=each.text,
-                day=job.at.date(),
-                whole=each.whole,
-            )
-        return bill
+    async def _ended(self, job: Job) -> bool:
+        """Whether this gen wrote an end. A stop and a takeover raise it."""
+        async with reading(self._pool) as conn:
+            row = await turns.find(conn, client_id=job.client.id, public_id=job.turn.public_id)
+        return row is not None and row.gen == job.turn.gen and row.status in {"done", "failed"}
 
     async def _commit(self, job: Job, outcome: Completed | Failed, bill: Bill, model: str) -> int:
         """One transaction: the answer, its cost, the event, the turn's end. The number of messages after it."""

@@ -13,6 +13,7 @@ from server.repositories import turn_steps
 from server.repositories.pool import Pool, reading
 from server.repositories.turn_steps import TurnStep
 from server.tools.tool import Outcome
+from server.turns.clock import Clock
 from server.turns.job import Job
 from server.turns.phrases import Phrase
 from server.turns.plan import Planned
@@ -37,11 +38,12 @@ class End(msgspec.Struct, frozen=True):
 class Ends:
     """One turn's."""
 
-    def __init__(self, pool: Pool, writer: Writer, job: Job, stage: Stage) -> None:
+    def __init__(self, pool: Pool, writer: Writer, job: Job, stage: Stage, clock: Clock) -> None:
         self._pool = pool
         self._writer = writer
         self._job = job
         self._stage = stage
+        self._clock = clock
         self._waiting: list[End] = []
         self._lock = asyncio.Lock()
         self._settling: asyncio.Task[None] | None = None
@@ -68,7 +70,7 @@ class Ends:
                 return (step is not None and step.state != "started") or None
 
             try:
-                await self._writer.insist(self._job, write, written=written)
+                await self._writer.insist(self._job, write, written=written, clock=self._clock)
             except asyncio.CancelledError:
                 self._waiting = [*ends, *self._waiting]
                 raise

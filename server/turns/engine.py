@@ -4,6 +4,8 @@
 """
 
 import asyncio
+from decimal import Decimal
+from functools import partial
 
 import msgspec
 
@@ -16,7 +18,9 @@ from server.llm.provider import ChatMessage, ModelRequest, Provider
 from server.llm.registry import ModelConfig, Registry
 from server.repositories import turn_steps
 from server.repositories.pool import Pool, reading
+from server.repositories.turn_steps import TurnStep
 from server.tools.catalogue import Catalogue
+from server.turns.accounting import Accounting
 from server.turns.budget import Budget
 from server.turns.calls import Calls, Scene
 from server.turns.clock import Clock
@@ -24,16 +28,20 @@ from server.turns.context import ContextBuilder, Prepared
 from server.turns.ending import Ending
 from server.turns.ends import Ends
 from server.turns.job import Job
+from server.turns.lease import RETRY_S, Interrupted, patiently
+from server.turns.quiet import Quiet
 from server.turns.stage import Stage
 from server.turns.steps import Asked, Decision, replayed, request_hash
 from server.turns.summary import UNCOVERED, Summariser
+from server.turns.trace import Trace
 from server.turns.transcript import Transcript
 from server.turns.turn import Spent, Turn
 from server.turns.writing import Writer
 
 logger = log.get("turns")
 
-# Seconds from claim to the end, retries and tools included (reliability: 120).
+# Seconds from claim to the end, retries and tools included (reliability: 120). Those in which the turn waits for a
+# visitor's yes, or for Postgres, do not count: nobody works on it meanwhile.
 DEADLINE_S = 120.0
 
 
@@ -46,37 +54,47 @@ class Engine:
         pool: Pool,
         hub: Hub,
         live: LiveTexts,
+        quiet: Quiet,
         registry: Registry,
         context: ContextBuilder,
         catalogue: Catalogue,
         calls: Calls,
         writer: Writer,
         ending: Ending,
+        accounting: Accounting,
         summariser: Summariser,
     ) -> None:
         self._pool = pool
         self._hub = hub
         self._live = live
+        self._quiet = quiet
         self._registry = registry
         self._context = context
         self._catalogue = catalogue
         self._calls = calls
         self._writer = writer
         self._ending = ending
+        self._accounting = accounting
         self._summariser = summariser
 
     async def run(self, job: Job) -> None:
-        """From the claimed turn to its committed end. Raises FenceLost when somebody else took it over."""
+        """From the claimed turn to its committed end.
+
+        Raises FenceLost when somebody else took it over, Interrupted when it must be begun again.
+        """
         config = _model_config(job)
         provider, model = self._registry.choose(config)
         logger.debug("turn runs", turn=job.turn.public_id, gen=job.turn.gen, provider=provider.name, model=model)
         turn = Turn()
         stage = Stage(job, turn, hub=self._hub, live=self._live, provider=provider.name, model=model)
+        self._quiet.speaks(job.turn, stage)
         prepared: Prepared | None = None
         try:
             async with asyncio.timeout(DEADLINE_S) as timeout:
-                toolbox = await self._catalogue.offered(job.client)
-                prepared = await self._context.build(
+                clock = Clock(timeout)
+                toolbox = await patiently(job.lease, lambda: self._catalogue.offered(job.client), clock=clock)
+                build = partial(
+                    self._context.build,
                     job,
                     provider=provider.name,
                     model=model,
@@ -84,8 +102,10 @@ class Engine:
                     deadline_s=DEADLINE_S,
                     tools=toolbox.specs(),
                 )
-                ends = Ends(self._pool, self._writer, job, stage)
-                scene = Scene(job, stage, toolbox, Budget(), Clock(timeout), ends)
+                prepared = await patiently(job.lease, build, clock=clock)
+                ends = Ends(self._pool, self._writer, job, stage, clock)
+                trace = Trace(job, hub=self._hub)
+                scene = Scene(job, stage, toolbox, Budget(), clock, ends, trace)
                 try:
                     await self._converse(scene, turn, provider, prepared)
                 finally:
@@ -97,7 +117,7 @@ class Engine:
             turn.failed(error)
         except Unavailable as error:
             turn.broke(f"{error.dependency}: {error.message}")
-        except FenceLost:
+        except (FenceLost, Interrupted):
             raise
         except Exception as error:
             # Whatever else broke, the visitor must hear of it; the traceback goes to the log.
@@ -109,6 +129,7 @@ class Engine:
     def forget(self, job: Job) -> None:
         """Lets go of what is kept here of a turn that this instance does not run any more."""
         self._live.forget(job.turn.public_id)
+        self._quiet.forget(job.turn.public_id)
 
     async def tidy(self, job: Job) -> None:
         """What may come after a turn, when nobody waits."""
@@ -128,9 +149,12 @@ class Engine:
             )
             stage.tokens_input = sum(each.tokens_input for each in turn.spent) + transcript.tokens_input
             turn.asked(transcript.tokens_input, offered=may_call and bool(request.tools))
+            cost = await self._cost(scene.job, turn.spent, provider, request.model)
+            scene.trace.asked(request, tokens_input=transcript.tokens_input, cost=cost)
             await self._stream(scene, turn, provider, request)
             if turn.phase != "calling":
                 return
+            await scene.ours()
             if delta := turn.flush(asyncio.get_running_loop().time()):
                 stage.say(delta)
             spent = turn.spent[-1]
@@ -150,9 +174,12 @@ class Engine:
         """Goes through what earlier lives of the turn committed: nothing of it is asked or done again that must not
         be. The number of the next step."""
         row, no = scene.job.turn, 1
-        async with reading(self._pool) as conn:
-            rows = await turn_steps.of_turn(conn, client_id=row.client_id, turn_id=row.id)
-        for asked in replayed(rows):
+
+        async def committed() -> list[TurnStep]:
+            async with reading(self._pool) as conn:
+                return await turn_steps.of_turn(conn, client_id=row.client_id, turn_id=row.id)
+
+        for asked in replayed(await scene.patiently(committed)):
             decision = asked.decision
             called = "".join(f"{call.name}{call.arguments}" for call in decision.calls)
             turn.replayed(decision.text, Spent(decision.tokens_input, decision.text + called, decision.usage))
@@ -164,18 +191,34 @@ class Engine:
             no = asked.number(len(decision.calls))
         return no
 
+    async def _cost(self, job: Job, spent: list[Spent], provider: Provider, model: str) -> Decimal:
+        """US dollars so far. The first call of the model waits for nothing here."""
+        if not spent:
+            return Decimal(0)
+        try:
+            bill = await self._accounting.total(spent, provider=provider.name, model=model, day=job.at.date())
+        except Unavailable:
+            # Only operators who watch see it, and the whole is on the bill.
+            return Decimal(0)
+        return bill.cost
+
     async def _stream(self, scene: Scene, turn: Turn, provider: Provider, request: ModelRequest) -> None:
-        """Reads the model's stream to its end. Nothing here waits for anything but the model."""
+        """Reads the model's stream to its end. Nothing here waits for anything but the model, and for a lease in doubt:
+        then nothing is read and nothing shown, so that the provider waits too."""
         loop = asyncio.get_running_loop()
-        publish = scene.stage.say
+        publish, lease = scene.stage.say, scene.job.lease
         timer: asyncio.TimerHandle | None = None
+        waited = False
 
         def flush() -> None:
             nonlocal timer
             timer = None
-            if delta := turn.flush(loop.time()):
+            if not lease.holds:
+                timer = loop.call_later(RETRY_S, flush)
+            elif delta := turn.flush(loop.time()):
                 publish(delta)
 
+        await scene.ours()
         asked_at = loop.time()
         # Once the request is on its way, the end of the last tool is written beside it.
         settle_soon = loop.call_soon(scene.ends.begin)
@@ -183,6 +226,8 @@ class Engine:
             async with provider.stream(request) as stream:
                 await scene.ends.settled()
                 async for batch in stream:
+                    if not lease.holds:
+                        waited = await scene.ours()
                     delta = turn.said(batch, loop.time())
                     if delta is not None:
                         if delta.n == 1:
@@ -193,6 +238,10 @@ class Engine:
                     if turn.phase == "ended":
                         break
             turn.ended()
+        except ModelError as error:
+            if waited:
+                raise Interrupted(f"the model did not wait for postgres: {error.message}") from error
+            raise
         finally:
             if timer is not None:
                 timer.cancel()

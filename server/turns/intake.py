@@ -12,13 +12,14 @@ from server.fanout.signals import Signals
 from server.journal import Entry, Journal
 from server.protocol.limits import MESSAGE_CHARACTERS
 from server.protocol.parts import Message
-from server.protocol.visitor import MessageCreated, TurnStarted
-from server.repositories import messages, tool_executions, turns, usage
+from server.protocol.visitor import MessageCreated, OwnerChanged, TurnStarted
+from server.repositories import conversations, messages, tool_executions, turns, usage
 from server.repositories.clients import Client
 from server.repositories.messages import Admission
 from server.turns.engine import DEADLINE_S
 from server.turns.job import Job
-from server.turns.supervisor import LEASE_S, Supervisor
+from server.turns.lease import LEASE_S
+from server.turns.supervisor import Supervisor
 
 logger = log.get("turns")
 
@@ -115,6 +116,8 @@ class Intake:
                 return _duplicate(admission, text), None
             _check_month(client, admission)
             answered = conversation.owner not in {"human", "queued"}
+            if conversation.owner == "closed":
+                await self._reopen(entry)
             # A turn that waits goes first, even if nobody runs it yet.
             runs_now = answered and not admission.turn_active
             if admission.turn_active:
@@ -136,6 +139,10 @@ class Intake:
                     lease_s=LEASE_S,
                     deadline_s=DEADLINE_S,
                 )
+            else:
+                await conversations.set_waiting(
+                    entry.conn, client_id=client.id, conversation_id=conversation_id, waiting=True
+                )
             if runs_now:
                 entry.append(TurnStarted(seq=entry.next_seq, turn_id=turn_id, message_id=answer_id, gen=1), gen=1)
             total = entry.total_messages
@@ -156,6 +163,13 @@ class Intake:
             else None
         )
         return Accepted(message_id, seq, turn_id if answered else None, duplicate=False), job
+
+    async def _reopen(self, entry: Entry) -> None:
+        """Whoever writes into a closed conversation finds the AI in it again."""
+        await conversations.set_owner(
+            entry.conn, client_id=entry.conversation.client_id, conversation_id=entry.conversation.id, owner="ai"
+        )
+        entry.append(OwnerChanged(seq=entry.next_seq, owner="ai"))
 
     async def _write_message(self, entry: Entry, message_id: str, cid: str, text: str) -> None:
         conversation = entry.conversation

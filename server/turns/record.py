@@ -9,7 +9,7 @@ from psycopg import AsyncCursor
 
 from server.journal import Entry
 from server.protocol.visitor import ToolFinished, ToolStarted
-from server.repositories import tool_executions, turn_steps, usage
+from server.repositories import notifications, tool_executions, turn_steps, usage
 from server.tools.result import recordable
 from server.tools.tool import Outcome
 from server.turns import phrases
@@ -95,6 +95,18 @@ class Record:
             n8n_response=recordable(outcome.response),
             error=outcome.error,
         )
+        if outcome.in_doubt:
+            await notifications.create(
+                self._conn,
+                client_id=self._job.client.id,
+                conversation_id=self._job.conversation.id,
+                kind="tool_in_doubt",
+                details={
+                    "turn_id": self._job.turn.public_id,
+                    "call_id": call.key,
+                    "tool_name": recordable(call.made.name[:NAME_CHARACTERS]),
+                },
+            )
         phrase = phrase or (None if outcome.ok else "in_doubt" if outcome.in_doubt else "failed")
         self._event(call, outcome, ms, phrases.say(phrase, self._job.conversation.locale) if phrase else None)
 

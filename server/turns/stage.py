@@ -24,10 +24,35 @@ class Stage:
         self._live = live
         self._channel = channels.conversation(job.conversation.public_id)
         self._tools: dict[str, LiveTool] = {}
+        # What was shown: the number of its last piece, and its characters.
+        self._shown = (0, 0)
+        # The pieces since it was asked to hold; None while it may speak.
+        self._held: list[Delta] | None = None
+        self._closed = False
+
+    def hold(self) -> LiveText:
+        """Shows no more text until `go_on`. What was shown."""
+        if self._held is None:
+            self._held = []
+        return self._state()
+
+    def go_on(self) -> None:
+        """Shows what came meanwhile, then the rest as it comes."""
+        held, self._held = self._held, None
+        for delta in held or ():
+            self.say(delta)
+
+    def close(self) -> None:
+        """The turn is somebody else's, or over: nothing more is shown or kept from here."""
+        self._closed, self._held = True, None
 
     def say(self, delta: Delta) -> None:
         """A piece of text."""
+        if self._held is not None:
+            self._held.append(delta)
+            return
         row = self._row
+        self._shown = (delta.n, self._shown[1] + len(delta.text))
         self._keep()
         self.show(
             MessageDelta(turn_id=row.public_id, message_id=row.answer_id, gen=row.gen, n=delta.n, text=delta.text)
@@ -46,20 +71,24 @@ class Stage:
 
     def show(self, frame: Frame) -> None:
         """A live frame to everybody who watches now."""
+        if self._closed:
+            return
         self._hub.publish(self._channel, 0, codec.encode(frame))
 
     def _keep(self) -> None:
-        row, turn = self._row, self._turn
-        self._live.put(
-            LiveText(
-                row.public_id,
-                row.answer_id,
-                row.gen,
-                turn.n,
-                turn.text[: turn.sent],
-                self.provider,
-                self.model,
-                self.tokens_input,
-                list(self._tools.values()),
-            )
+        if not self._closed:
+            self._live.put(self._state())
+
+    def _state(self) -> LiveText:
+        row, (n, characters) = self._row, self._shown
+        return LiveText(
+            row.public_id,
+            row.answer_id,
+            row.gen,
+            n,
+            self._turn.text[:characters],
+            self.provider,
+            self.model,
+            self.tokens_input,
+            list(self._tools.values()),
         )

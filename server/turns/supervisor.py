@@ -2,50 +2,45 @@
 
 A running turn is leased: the row says whose it is and until when, by the database's clock. One statement extends the
 leases of all turns of an instance; a turn that is not among the extended ones is no longer ours and stops at once.
-A sweep takes over what a dead instance left behind. An instance that is about to end claims nothing any more, tells
-the others what waits, and gives back at last what it could not finish.
+While Postgres is away the turns wait (`lease`), and go on when it is back and nobody took them. A sweep takes over what
+a dead instance left behind. An instance that is about to end claims nothing any more, tells the others what waits, and
+gives back at last what it could not finish.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine
-from datetime import UTC, datetime
 
 import msgspec
 
 from server import log, metrics
-from server.errors import FenceLost, FrontdeskError, NotFound, Unavailable
-from server.fanout import channels
+from server.errors import FenceLost, FrontdeskError, Unavailable
 from server.fanout.hub import Hub
 from server.journal import Journal
 from server.protocol import codec
-from server.protocol.visitor import TurnFailed, TurnReset, TurnStarted
-from server.repositories import clients, conversations, messages, presence, turns
+from server.repositories import presence, turns
 from server.repositories.pool import Pool, reading
-from server.repositories.turns import Turn as TurnRow
-from server.turns import phrases
-from server.turns.engine import DEADLINE_S, Engine
+from server.repositories.turns import Orphan
+from server.turns.claims import Claims
+from server.turns.engine import Engine
 from server.turns.job import Job
+from server.turns.lease import LEASE_S, RETRY_S, Interrupted
 from server.turns.presence import Presence
+from server.turns.quiet import Fenced
 
 logger = log.get("turns")
 
-# Seconds a lease lasts, and between two extensions: two may fail before it runs out (reliability).
-LEASE_S = 15.0
+# Seconds between two extensions of the leases: two may fail before one runs out (reliability).
 EXTEND_S = 5.0
 # Seconds between two looks for turns nobody runs: a death is noticed at the second look without its lock.
 SWEEP_S = 1.0
+# Orphans that one look gives, and that are taken at the same time. After a full look comes the next at once.
 SWEEP_MOST = 20
+TAKE_MOST = 4
+# Seconds between two cancellations of what should have ended.
+CANCEL_S = 0.2
 # Seconds that an instance which ends spends on giving its turns back.
 RELEASE_S = 2.0
-# A turn that was begun this often and never ended takes its instance down; it is not begun again.
-ATTEMPTS = 3
-
-
-class Fenced(msgspec.Struct, frozen=True, tag_field="type", tag="turn.fenced"):
-    """Said on the control channel: whoever runs this turn with an older gen must stop."""
-
-    turn_id: str
-    gen: int
 
 
 class Waiting(msgspec.Struct, frozen=True, tag_field="type", tag="turn.waiting"):
@@ -53,6 +48,13 @@ class Waiting(msgspec.Struct, frozen=True, tag_field="type", tag="turn.waiting")
 
     client_id: int
     conversation_id: int
+
+
+class _Running(msgspec.Struct, frozen=True):
+    """A turn that runs here."""
+
+    job: Job
+    task: asyncio.Task[None]
 
 
 _decoder: msgspec.json.Decoder[Fenced | Waiting] = msgspec.json.Decoder(Fenced | Waiting)
@@ -64,10 +66,12 @@ class Supervisor:
     def __init__(self, *, pool: Pool, journal: Journal, hub: Hub, engine: Engine, owner: str) -> None:
         self.owner = owner
         self._pool = pool
-        self._journal = journal
         self._hub = hub
         self._engine = engine
-        self._running: dict[str, tuple[TurnRow, asyncio.Task[None]]] = {}
+        self._claims = Claims(pool=pool, journal=journal, hub=hub, owner=owner)
+        self._taking = asyncio.Semaphore(TAKE_MOST)
+        # By public id.
+        self._running: dict[str, _Running] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._keepers: list[asyncio.Task[None]] = []
         self._presence = Presence(pool, owner)
@@ -77,8 +81,8 @@ class Supervisor:
     async def start(self) -> None:
         await self._presence.start()
         self._keepers = [
-            asyncio.create_task(self._every(EXTEND_S, self._extend), name="lease keeper"),
-            asyncio.create_task(self._every(SWEEP_S, self._sweep), name="turn sweeper"),
+            asyncio.create_task(self._every(self._until_extension, self._extend), name="lease keeper"),
+            asyncio.create_task(self._every(lambda: SWEEP_S, self._sweep), name="turn sweeper"),
         ]
 
     @property
@@ -89,7 +93,7 @@ class Supervisor:
     @property
     def answering(self) -> set[int]:
         """The conversations whose turns run here."""
-        return {row.conversation_id for row, _ in self._running.values()}
+        return {each.job.conversation.id for each in self._running.values()}
 
     def drain(self) -> None:
         """From here on no turn is claimed. What runs goes on; `stop` ends it."""
@@ -99,10 +103,10 @@ class Supervisor:
         """Lets running turns end within `grace_s`, then gives the others back and tells the other instances."""
         self.drain()
         if self._running and grace_s > 0:
-            await asyncio.wait([task for _, task in self._running.values()], timeout=grace_s)
+            await asyncio.wait([each.task for each in self._running.values()], timeout=grace_s)
         # First what could begin another turn.
         await _cancel([*self._keepers, *self._background])
-        await _cancel([task for _, task in self._running.values()])
+        await _cancel([each.task for each in self._running.values()])
         await self._release()
         await self._presence.stop()
 
@@ -121,10 +125,12 @@ class Supervisor:
     def run(self, job: Job) -> None:
         """Runs a turn that this instance owns."""
         if before := self._running.get(job.turn.public_id):
-            # Its lease ran out unnoticed, and the sweep gave the turn to us again.
-            before[1].cancel()
+            if before.job.turn.gen >= job.turn.gen:
+                # Its commit was heard of so late that a sweep of ours has taken it since.
+                return
+            before.task.cancel()
         task = asyncio.create_task(self._run(job), name=f"turn {job.turn.public_id}")
-        self._running[job.turn.public_id] = (job.turn, task)
+        self._running[job.turn.public_id] = _Running(job, task)
         metrics.TURNS_RUNNING.set(len(self._running))
 
     def fence(self, turn_id: str, gen: int) -> None:
@@ -155,14 +161,17 @@ class Supervisor:
             await self._engine.run(job)
         except FenceLost as error:
             logger.info("turn left to somebody else", turn=job.turn.public_id, reason=error.message)
+        except Interrupted as error:
+            logger.info("turn begins again", turn=job.turn.public_id, reason=error.message)
+            await self._give_back(job)
         except FrontdeskError as error:
-            logger.warning("turn not ended; its lease will run out", turn=job.turn.public_id, reason=error.message)
+            logger.warning("turn not ended; a sweep finds it", turn=job.turn.public_id, reason=error.message)
         except Exception:
             # A bug; the sweep gives the turn another attempt, and after the last one fails it in sight of the visitor.
             logger.exception("turn broke", turn=job.turn.public_id)
         finally:
             running = self._running.get(job.turn.public_id)
-            if running is not None and running[1] is asyncio.current_task():
+            if running is not None and running.task is asyncio.current_task():
                 del self._running[job.turn.public_id]
                 self._engine.forget(job)
             metrics.TURNS_RUNNING.set(len(self._running))
@@ -185,12 +194,12 @@ class Supervisor:
             self._later(self._begin_next(said.client_id, said.conversation_id))
             return
         running = self._running.get(said.turn_id)
-        if running is not None and running[0].gen < said.gen:
-            running[1].cancel()
+        if running is not None and running.job.turn.gen < said.gen:
+            running.task.cancel()
 
-    async def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    async def _every(self, seconds: Callable[[], float], work: Callable[[], Awaitable[None]]) -> None:
         while True:
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(seconds())
             try:
                 await work()
             except FrontdeskError as error:
@@ -200,132 +209,103 @@ class Supervisor:
                 # The next round must come whatever this one met.
                 logger.exception("supervisor broke")
 
+    def _until_extension(self) -> float:
+        return EXTEND_S if all(each.job.lease.holds for each in self._running.values()) else RETRY_S
+
     async def _extend(self) -> None:
-        ours = {row.id: (row, task) for row, task in self._running.values()}
+        ours = {each.job.turn.id: each for each in self._running.values()}
         if not ours:
             return
-        async with reading(self._pool) as conn:
-            extended = await turns.extend(conn, owner=self.owner, turn_ids=list(ours), lease_s=LEASE_S)
-            missing = list(ours.keys() - set(extended))
-            # The statement waits for a turn that is just ending, and finds it ended: that one still has to publish.
-            ended = await turns.ended_by(conn, owner=self.owner, turn_ids=missing) if missing else []
-        for turn_id in set(missing) - set(ended):
-            row, task = ours[turn_id]
-            # It may have ended by itself while the statement ran.
-            if row.public_id in self._running:
-                logger.warning("lease lost", turn=row.public_id)
-                task.cancel()
-
-    async def _sweep(self) -> None:
-        if self.draining:
-            return
+        asked_at = time.monotonic()
         try:
             async with reading(self._pool) as conn:
-                dead = self._presence.dead(await presence.look(conn))
-                orphans = await turns.claim_orphans(
-                    conn, owner=self.owner, dead=dead, lease_s=LEASE_S, deadline_s=DEADLINE_S, limit=SWEEP_MOST
+                gens = {turn_id: each.job.turn.gen for turn_id, each in ours.items()}
+                extended = await turns.extend(conn, owner=self.owner, gens=gens, lease_s=LEASE_S)
+                missing = list(ours.keys() - set(extended))
+                # The statement waits for a turn that is just ending, and finds it ended: that one still has to publish.
+                ended = await turns.ended_by(conn, owner=self.owner, turn_ids=missing) if missing else []
+        except FrontdeskError:
+            for each in ours.values():
+                each.job.lease.doubt()
+            raise
+        for turn_id in extended:
+            ours[turn_id].job.lease.renew(asked_at)
+        for turn_id in set(missing) - set(ended):
+            # It may have ended by itself while the statement ran.
+            if not ours[turn_id].task.done():
+                logger.warning("lease lost", turn=ours[turn_id].job.turn.public_id)
+                ours[turn_id].task.cancel()
+
+    async def _sweep(self) -> None:
+        found = taken = SWEEP_MOST
+        while found == SWEEP_MOST and taken and not self.draining:
+            orphans = await self._orphans()
+            found, taken = len(orphans), sum(await asyncio.gather(*(self._take(each) for each in orphans)))
+
+    async def _orphans(self) -> list[Orphan]:
+        try:
+            async with reading(self._pool) as conn:
+                look = await presence.look(conn)
+                return await turns.orphans(
+                    conn,
+                    # Of our own those that do not run: their commit was not heard of, or their task broke.
+                    dead=[*self._presence.dead(look), self.owner],
+                    spared=self._presence.spared(look),
+                    held=[each.job.turn.id for each in self._running.values()],
+                    lease_s=LEASE_S,
+                    limit=SWEEP_MOST,
                 )
         except Unavailable:
             self._presence.blind()
             raise
-        for row in orphans:
-            logger.info("turn taken over", turn=row.public_id, gen=row.gen, attempt=row.attempts)
+
+    async def _take(self, orphan: Orphan) -> bool:
+        """Whether it is ours now."""
+        async with self._taking:
             try:
-                await self._take_over(row)
+                job = await self._claims.orphan(orphan)
             except FrontdeskError as error:
-                # The others are ours too; this one's lease runs out.
-                logger.warning("turn not taken over", turn=row.public_id, reason=error.message)
+                # The others are to be had all the same; the next sweep finds this one again.
+                logger.warning("turn not taken over", turn=orphan.id, reason=error.message)
+                return False
+        if job is not None:
+            self._begin(job)
+        return job is not None
 
-    async def _take_over(self, row: TurnRow) -> None:
-        job = await self._load(row)
-        if row.attempts > ATTEMPTS:
-            await self._give_up(job)
-            return
-        if row.gen == 1:
-            async with self._journal.write(client_id=row.client_id, conversation_id=row.conversation_id) as entry:
-                await entry.locked()
-                entry.append(_started(entry.next_seq, row), turn_id=row.id, gen=row.gen)
-        else:
-            self._reset(job)
+    def _begin(self, job: Job) -> None:
+        """Runs a turn that was claimed just now."""
+        if job.turn.gen > 1:
+            logger.info("turn taken over", turn=job.turn.public_id, gen=job.turn.gen, attempt=job.turn.attempts)
+            # Whoever ran it may be alive, only away from Postgres.
+            self.fence(job.turn.public_id, job.turn.gen)
         self.run(job)
-
-    def _reset(self, job: Job) -> None:
-        """It had been started under an older gen: whoever watches drops that text."""
-        frame = TurnReset(turn_id=job.turn.public_id, gen=job.turn.gen)
-        self._hub.publish(channels.conversation(job.conversation.public_id), 0, codec.encode(frame))
-
-    async def _give_up(self, job: Job) -> None:
-        row = job.turn
-        logger.error("turn given up", turn=row.public_id, attempts=row.attempts)
-        async with self._journal.write(client_id=row.client_id, conversation_id=row.conversation_id) as entry:
-            await entry.locked()
-            await turns.finish(
-                entry.conn, client_id=row.client_id, turn_id=row.id, gen=row.gen, status="failed", error="attempts"
-            )
-            frame = TurnFailed(
-                seq=entry.next_seq,
-                turn_id=row.public_id,
-                code="attempts",
-                message=phrases.for_failure("attempts", job.conversation.locale),
-                retryable=True,
-            )
-            entry.append(frame, turn_id=row.id, gen=row.gen)
-        metrics.TURNS.labels("failed").inc()
-        self.next(client_id=row.client_id, conversation_id=row.conversation_id)
 
     async def _begin_next(self, client_id: int, conversation_id: int) -> None:
         try:
-            async with self._journal.write(client_id=client_id, conversation_id=conversation_id) as entry:
-                await entry.locked()
-                row = await turns.claim_next(
-                    entry.conn,
-                    client_id=client_id,
-                    conversation_id=conversation_id,
-                    owner=self.owner,
-                    lease_s=LEASE_S,
-                    deadline_s=DEADLINE_S,
-                )
-                if row is not None and row.gen == 1:
-                    entry.append(_started(entry.next_seq, row), turn_id=row.id, gen=row.gen)
-            if row is not None:
-                job = await self._load(row)
-                if row.gen > 1:
-                    self._reset(job)
-                self.run(job)
+            job = await self._claims.next_of(client_id=client_id, conversation_id=conversation_id)
         except FrontdeskError as error:
             # The sweep finds the turn again.
             logger.warning("next turn not begun", conversation=conversation_id, reason=error.message)
+            return
+        if job is not None:
+            self._begin(job)
 
-    async def _load(self, row: TurnRow) -> Job:
-        """What a turn needs that did not come straight from its message."""
-        async with reading(self._pool) as conn:
-            client = await clients.find(conn, client_id=row.client_id)
-            conversation = await conversations.find(conn, client_id=row.client_id, conversation_id=row.conversation_id)
-            said = await messages.between(
-                conn,
-                client_id=row.client_id,
-                conversation_id=row.conversation_id,
-                after_id=row.message_id - 1,
-                through_id=row.message_id,
-            )
-        if client is None or conversation is None or not said:
-            raise NotFound(f"what turn {row.public_id} belongs to is gone")
-        return Job(
-            turn=row,
-            client=client,
-            conversation=conversation,
-            text=said[0].content or "",
-            total=conversation.total_messages,
-            newest=False,
-            at=datetime.now(UTC),
-        )
+    async def _give_back(self, job: Job) -> None:
+        """Back to the queue, where it is the conversation's first."""
+        row = job.turn
+        try:
+            async with reading(self._pool) as conn:
+                await turns.give_back(conn, client_id=row.client_id, turn_id=row.id, gen=row.gen, owner=row.owner or "")
+        except FrontdeskError as error:
+            # It stays ours and does not run: a sweep finds it.
+            logger.warning("turn not given back", turn=row.public_id, reason=error.message)
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _started(seq: int, row: TurnRow) -> TurnStarted:
-    return TurnStarted(seq=seq, turn_id=row.public_id, message_id=row.answer_id, gen=row.gen)
+    """Until all have ended. Once is not enough: before Python 3.12 `asyncio.wait_for`, with which the pool waits for a
+    connection, lets a cancellation go that comes together with its result."""
+    waiting = set(tasks)
+    while waiting:
+        for task in waiting:
+            task.cancel()
+        _, waiting = await asyncio.wait(waiting, timeout=CANCEL_S)

@@ -1,21 +1,15 @@
 """How a running turn writes: only while it is entitled to, and again when Postgres comes back."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from server import log
-from server.errors import FenceLost, Unavailable
+from server.errors import FenceLost
 from server.journal import Entry, Journal
 from server.repositories import turns
+from server.turns.clock import Clock
 from server.turns.job import Job
-
-logger = log.get("turns")
-
-# Seconds between tries to write while Postgres is away; the lease decides when to give up.
-COMMIT_RETRY_S = 0.5
-COMMIT_TRIES = 60
+from server.turns.lease import patiently
 
 T = TypeVar("T")
 
@@ -40,20 +34,27 @@ class Writer:
             yield entry
 
     async def insist(
-        self, job: Job, write: Callable[[], Awaitable[T]], *, written: Callable[[], Awaitable[T | None]]
+        self,
+        job: Job,
+        write: Callable[[], Awaitable[T]],
+        *,
+        written: Callable[[], Awaitable[T | None]],
+        clock: Clock | None = None,
     ) -> T:
-        """`write`, tried again while Postgres is away. Raises FenceLost.
+        """`write`, tried again when Postgres is back and the turn still ours; `clock` stands still meanwhile.
 
         A commit whose answer was lost may have gone through: `written` looks, and gives what `write` would have given.
+        Raises FenceLost.
         """
-        for attempt in range(COMMIT_TRIES):
-            try:
-                if attempt and (before := await written()) is not None:
-                    # Committed, and never published.
-                    await self._journal.republish(job.client.id, job.conversation)
-                    return before
-                return await write()
-            except Unavailable as error:
-                logger.warning("turn waits for postgres", turn=job.turn.public_id, reason=error.message)
-                await asyncio.sleep(COMMIT_RETRY_S)
-        raise FenceLost("postgres stayed away longer than the lease")
+        tried = False
+
+        async def attempt() -> T:
+            nonlocal tried
+            if tried and (before := await written()) is not None:
+                # Committed, and never published.
+                await self._journal.republish(job.client.id, job.conversation)
+                return before
+            tried = True
+            return await write()
+
+        return await patiently(job.lease, attempt, clock=clock)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from server import log
-from server.ws.endpoint import VisitorSockets
+from server.ws.endpoint import Sockets
 
 if TYPE_CHECKING:
     from server.services import Services
@@ -26,10 +26,13 @@ LOOK_S = 0.05
 CLOSE_S = 1.0
 
 
-async def drain(services: "Services", sockets: VisitorSockets, tasks: Callable[[], int]) -> None:
+async def drain(
+    services: "Services", sockets: Sockets, tasks: Callable[[], int], stop_listening: Callable[[], None]
+) -> None:
     """Unready at once, no new turns, idle sockets sent away; answers that run may end, the rest is given back.
 
-    `tasks` counts what the server is at, sockets and HTTP requests. Returns when all of it is done, or
+    `tasks` counts what the server is at, sockets and HTTP requests. At the end nobody is let in any more
+    (`stop_listening`): who came after the last look would be cut off without a word. Returns when all of it is done, or
     `END_S - RESERVE_S` seconds after the call and as long as the closing takes.
     """
     supervisor = services.supervisor
@@ -40,6 +43,7 @@ async def drain(services: "Services", sockets: VisitorSockets, tasks: Callable[[
     while time.monotonic() < until and (supervisor.running or tasks() > sockets.open):
         await asyncio.sleep(LOOK_S)
         sockets.drain(supervisor.answering)
+    stop_listening()
     await supervisor.stop()
     sockets.drain(())
     await sockets.empty(within_s=CLOSE_S)

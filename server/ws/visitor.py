@@ -1,6 +1,8 @@
 """The visitor's protocol over one socket: `hello` first, then commands in, frames out."""
 
-import asyncio
+import time
+from collections.abc import Collection
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,7 +24,8 @@ from server.fanout import channels
 from server.protocol import VERSION, codec, limits
 from server.protocol.base import Frame
 from server.protocol.close import Close
-from server.protocol.parts import Limits, LiveAnswer
+from server.protocol.operator import ConversationFrame
+from server.protocol.parts import Limits
 from server.protocol.visitor import (
     Ack,
     Error,
@@ -30,7 +33,6 @@ from server.protocol.visitor import (
     FromVisitor,
     HandoffRequest,
     Hello,
-    MessageDelta,
     MessageSend,
     Nack,
     Ping,
@@ -38,6 +40,7 @@ from server.protocol.visitor import (
     SessionProof,
     ToolConfirm,
     TurnStop,
+    Typing,
     TypingSet,
     Welcome,
 )
@@ -46,75 +49,65 @@ from server.repositories import conversations, messages
 from server.repositories.pool import reading
 from server.turns import phrases
 from server.turns.intake import limits_of
+from server.ws.admission import Seat, send_back
 from server.ws.connection import Connection, Send
+from server.ws.presence import Presence
+from server.ws.reader import Reader
 
 if TYPE_CHECKING:
     from server.services import Services
 
 logger = log.get("ws")
 
-# Frames held back while a reader is brought up to date; past it, it is brought up to date once more.
-HELD_FRAMES = 1_000
+# Seconds between two words that a visitor types; what comes faster is dropped.
+TYPING_S = 0.5
 LIMITS = Limits(message_characters=limits.MESSAGE_CHARACTERS, frame_bytes=limits.FRAME_BYTES)
 
 
 class Visitor:
-    """One visitor's socket. `handle` takes its frames one by one; `deliver` and `resync` are the hub's side."""
+    """One visitor's socket. `handle` takes its frames one by one."""
 
     __slots__ = (
         "_bad",
-        "_channel",
-        "_held",
-        "_live",
-        "_seq",
+        "_presence",
+        "_reader",
+        "_seat",
         "_services",
-        "_tasks",
+        "_typed_at",
         "address",
         "connection",
         "origin",
         "session",
     )
 
-    def __init__(self, services: "Services", send: Send, *, origin: str, address: str) -> None:
+    def __init__(
+        self, services: "Services", presence: Presence, send: Send, seat: Seat, *, origin: str, address: str
+    ) -> None:
         self._services = services
-        self.connection = Connection(send, self.resync)
+        self._presence = presence
+        self._seat = seat
+        self.connection = Connection(send, self._overflowed)
         self.origin = origin
         self.address = address
         self.session: Session | None = None
-        self._channel: str | None = None
-        self._seq = 0
-        # Not None while the reader is brought up to date: frames wait here.
-        self._held: list[tuple[int, bytes]] | None = None
-        # The last snapshot's running answer, until a delta comes that it does not hold: Redis may deliver one to us
-        # after we have read the text that it belongs to.
-        self._live: LiveAnswer | None = None
+        self._reader = Reader(services, self.connection, self._gap)
         self._bad = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._typed_at = float("-inf")
 
-    # --- from the hub
+    @property
+    def greeted(self) -> bool:
+        """Whether a hello was taken."""
+        return self.session is not None
 
-    def deliver(self, seq: int, payload: bytes) -> None:
-        if self._held is not None:
-            if len(self._held) < HELD_FRAMES:
-                self._held.append((seq, payload))
-            else:
-                self.connection.close(Close.GAP, "too much came in while catching up")
-        elif seq == 0:
-            if self._live is None or not self._told(payload, self._live):
-                self.connection.put(payload)
-        elif seq == self._seq + 1:
-            self._seq = seq
-            self.connection.put(payload)
-        elif seq > self._seq:
-            self.resync()
+    def reads(self, conversation_ids: Collection[int]) -> bool:
+        """Whether it reads one of these conversations."""
+        return self.session is not None and self.session.conversation.id in conversation_ids
 
-    def resync(self) -> None:
-        """Reads from the journal what was missed."""
-        if self._held is None and self.session is not None:
-            self._held = []
-            task = asyncio.create_task(self._catch_up(self.session), name="catch up")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+    def _overflowed(self) -> None:
+        self._reader.resync()
+
+    def _gap(self, reason: str) -> None:
+        self.connection.close(Close.GAP, reason)
 
     # --- from the visitor
 
@@ -151,11 +144,9 @@ class Visitor:
     async def gone(self) -> None:
         """The socket is closed: forgets it."""
         self.connection.lost()
-        for task in self._tasks:
-            task.cancel()
-        if self._channel is not None:
-            channel, self._channel = self._channel, None
-            await self._services.hub.leave(channel, self)
+        if self.session is not None:
+            self._presence.left(self.session.conversation.public_id)
+        await self._reader.leave()
 
     async def _command(self, session: Session, frame: FromVisitor) -> None:
         match frame:
@@ -171,12 +162,13 @@ class Visitor:
             case Ping():
                 await self._pong(session, frame)
             case TypingSet():
-                pass  # Only operators see a visitor type, and none is listening on this channel.
+                self._type(session, frame)
             case ToolConfirm():
                 await self._services.limiter.check(*self._limits(session))
                 await self._services.commands.confirm(session, call_id=frame.call_id, approved=frame.approved)
             case HandoffRequest():
-                raise RequestError("nobody can take over right now", code="handoff_unavailable")
+                await self._services.limiter.check(*self._limits(session))
+                await self._services.handover.request(session, reason=frame.reason)
             case Hello():
                 raise RuntimeError("hello is not a command")
 
@@ -188,16 +180,24 @@ class Visitor:
         accepted = await self._services.intake.accept(
             session, cid=frame.cid, text=frame.text, address=self.address, channel="widget"
         )
-        self._put(Ack(cid=frame.cid, message_id=accepted.message_id, seq=accepted.seq))
+        self._tell(Ack(cid=frame.cid, message_id=accepted.message_id, seq=accepted.seq))
+
+    def _type(self, session: Session, frame: TypingSet) -> None:
+        """Only operators see a visitor type: mostly none is there, and nothing is sent."""
+        public_id, now = session.conversation.public_id, time.monotonic()
+        if self._presence.watched(public_id) and now - self._typed_at >= TYPING_S:
+            self._typed_at = now
+            seen = ConversationFrame(conversation_id=public_id, frame=Typing(who="visitor", on=frame.on))
+            self._services.hub.publish(channels.operators(public_id), 0, codec.encode(seen))
 
     async def _pong(self, session: Session, frame: Ping) -> None:
         try:
             head = await self._services.recoverer.head(session.conversation)
         except Unavailable:
-            head = self._seq
+            head = self._reader.seq
         self._put(Pong(t=frame.t, head_seq=head))
-        if head > self._seq:
-            self.resync()
+        if head > self._reader.seq:
+            self._reader.resync()
 
     # --- hello
 
@@ -206,9 +206,15 @@ class Visitor:
             self._refuse(Error(code="version", message=f"the oldest version served is {VERSION}", temporary=False))
             self.connection.close(Close.VERSION, "version too old")
             return
+        async with self._seat.hello():
+            if not self.connection.closing:
+                await self._greet(frame)
+
+    async def _greet(self, frame: Hello) -> None:
         services = self._services
         client = await services.access.client_by_public_key(frame.key)
         check_origin(client, self.origin)
+        self._seat.take(client.id)
         await services.limiter.check(*limits_of(client, visitor=None, address=self.address))
         if frame.session is not None:
             session = await services.access.session(client, session_id=frame.session.id, token=frame.session.token)
@@ -219,6 +225,8 @@ class Visitor:
         if frame.locale is not None and frame.locale != session.conversation.locale:
             session = await self._speak(session, frame.locale)
         recovery, pending = await self._resume(session, frame)
+        if self.session is None:
+            self._presence.came(session.conversation.public_id)
         self.session = session
         self._welcome(session, recovery, pending)
         if frame.identity is not None:
@@ -235,28 +243,16 @@ class Visitor:
         return Session(session.client, msgspec.structs.replace(conversation, locale=locale), session.token)
 
     async def _resume(self, session: Session, frame: Hello) -> tuple[Recovery, dict[str, int | None]]:
-        """Subscribes and reads what the visitor misses; frames are held back from here on until `_release`.
+        """Subscribes and reads what the visitor misses, and which of the messages he is unsure of are stored.
 
         What fails leaves the socket as it was: without a session it hears nothing, with one it goes on.
         """
-        services = self._services
-        for task in self._tasks:
-            task.cancel()  # it would let go what is held back here
-        self._held = []
-        self._channel = channels.conversation(session.conversation.public_id)
+        conversation = session.conversation
+        recovery = await self._reader.begin(conversation, epoch=frame.epoch, last_seq=frame.last_seq)
         try:
-            await services.hub.join(self._channel, self)
-            recovery = await services.recoverer.recover(
-                session.conversation, epoch=frame.epoch, last_seq=frame.last_seq
-            )
             return recovery, await self._pending(session, frame.pending)
         except BaseException:
-            self._held = None
-            if self.session is None:
-                channel, self._channel = self._channel, None
-                await services.hub.leave(channel, self)
-            else:
-                self.resync()
+            await self._reader.undo(conversation)
             raise
 
     async def _pending(self, session: Session, cids: list[str]) -> dict[str, int | None]:
@@ -270,7 +266,7 @@ class Visitor:
 
     def _welcome(self, session: Session, recovery: Recovery, pending: dict[str, int | None]) -> None:
         conversation = session.conversation
-        self._put(
+        self._tell(
             Welcome(
                 v=VERSION,
                 session=SessionProof(id=conversation.session_id, token=session.token),
@@ -283,45 +279,7 @@ class Visitor:
                 limits=LIMITS,
             )
         )
-        self._release(recovery)
-
-    async def _catch_up(self, session: Session) -> None:
-        """Fills a gap of a live socket. A gap too wide ends in a close that makes the widget ask for a snapshot."""
-        try:
-            recovery = await self._services.recoverer.recover(
-                session.conversation, epoch=session.conversation.epoch, last_seq=self._seq
-            )
-        except FrontdeskError as error:
-            logger.warning("reader not brought up to date", reason=error.message)
-            self.connection.close(Close.GAP, "could not catch up")
-            return
-        if recovery.resumed:
-            self._release(recovery)
-        else:
-            self.connection.close(Close.GAP, "too far behind")
-
-    def _release(self, recovery: Recovery) -> None:
-        """Sends what was read, then what was held back and is newer."""
-        for event in recovery.events:
-            self.connection.put(event.payload)
-        self._seq = recovery.up_to
-        snapshot = recovery.snapshot
-        if snapshot is not None:
-            self._put(snapshot)
-        self._live = snapshot.live if snapshot else None
-        held, self._held = self._held or [], None
-        for seq, payload in held:
-            self.deliver(seq, payload)
-
-    def _told(self, payload: bytes, live: LiveAnswer) -> bool:
-        """Whether a live frame is a delta that this snapshot has in it."""
-        frame = codec.decode_to_visitor(payload)
-        if not isinstance(frame, MessageDelta) or frame.turn_id != live.turn_id:
-            return False
-        told = (frame.gen, frame.n) <= (live.gen, live.n)
-        if not told:
-            self._live = None
-        return told
+        self._reader.release(conversation, recovery)
 
     # --- answers
 
@@ -330,6 +288,10 @@ class Visitor:
 
     def _put(self, frame: Frame) -> None:
         self.connection.put(codec.encode(frame))
+
+    def _tell(self, frame: Welcome | Ack | Nack) -> None:
+        """An answer that is waited for: a widget that cannot get it has to ask again."""
+        self.connection.put(codec.encode(frame), partial(self._gap, "an answer was lost"))
 
     def _refuse(self, frame: Error) -> None:
         """Answers a bad frame, and counts it: a socket that sends nothing but nonsense is closed."""
@@ -342,7 +304,7 @@ class Visitor:
 
     def _answer(self, error: RequestError, cid: str | None) -> None:
         if cid is not None:
-            self._put(Nack(cid=cid, code=error.code, message=self._kind(error), retry_after_ms=error.retry_after_ms))
+            self._tell(Nack(cid=cid, code=error.code, message=self._kind(error), retry_after_ms=error.retry_after_ms))
         else:
             self._refuse(Error(code=error.code, message=error.message, temporary=error.temporary, field=error.field))
         if self.session is None or isinstance(error, Forbidden):
@@ -352,7 +314,7 @@ class Visitor:
                 case Forbidden():
                     self.connection.close(Close.ORIGIN, error.code)
                 case RateLimited():
-                    self.connection.close(Close.TOO_MANY, error.code)
+                    send_back(self.connection, error)
                 case NotFound():
                     self.connection.close(Close.ERASED, error.code)
                 case _:
@@ -361,7 +323,7 @@ class Visitor:
     def _unavailable(self, error: Unavailable, cid: str | None) -> None:
         message = phrases.say("come_back", self._locale())
         if cid is not None:
-            self._put(Nack(cid=cid, code=error.code, message=message, retry_after_ms=error.retry_after_ms))
+            self._tell(Nack(cid=cid, code=error.code, message=message, retry_after_ms=error.retry_after_ms))
         else:
             self._put(Error(code=error.code, message=message, temporary=True))
             if self.session is None:

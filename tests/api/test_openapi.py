@@ -7,9 +7,12 @@ from typing import Any
 import httpx
 from jsonschema import Draft202012Validator
 
-from server.api.routes import ENDPOINTS
+from server.admin import routes as console
+from server.api import routes as public
 from tests.flows.support import Desk
 from tests.flows.world import World
+
+ENDPOINTS = (*public.ENDPOINTS, *console.ENDPOINTS)
 
 
 async def document(desk: Desk) -> dict[str, Any]:

@@ -78,3 +78,14 @@ async def test_without_redis_nothing_is_known() -> None:
     await cache.put(session_id="ses_1", context=CachedContext(7, 4, said(4), AT))
     assert await cache.get(client_id=7, session_id="ses_1", total=4) is None
     await redis.aclose()
+
+
+async def test_a_redis_that_is_known_to_be_away_is_not_asked(redis: Redis) -> None:
+    """Neither for what it has nor to keep anything; when it is back it is asked again."""
+    gone = True
+    cache = ContextCache(redis, away=lambda: gone)
+    await ContextCache(redis).put(session_id="ses_1", context=CachedContext(7, 4, said(4), AT))
+    assert await cache.get(client_id=7, session_id="ses_1", total=4) is None
+    await cache.put(session_id="ses_1", context=CachedContext(7, 5, said(5), AT))
+    gone = False
+    assert await cache.get(client_id=7, session_id="ses_1", total=4) == said(4)

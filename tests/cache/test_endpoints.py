@@ -90,3 +90,15 @@ async def test_a_cancelled_read_gives_nobody_another_answer(redis: Redis) -> Non
         await asyncio.gather(*cancelled, return_exceptions=True)
         kept = await asyncio.gather(*(cache.get(key) for key in keys))
         assert [each and each.value for each in kept] == list(range(20))
+
+
+async def test_a_redis_that_is_known_to_be_away_is_not_asked(redis: Redis) -> None:
+    """Neither for what it has nor to keep anything; when it is back it is asked again."""
+    gone = True
+    cache, key, other = EndpointCache(redis, away=lambda: gone), response_key(1, 2, "a"), response_key(1, 2, "b")
+    await EndpointCache(redis).put(key, PIZZA, ttl_s=300)
+    assert await cache.get(key) is None
+    await cache.put(other, PIZZA, ttl_s=300)
+    gone = False
+    assert await cache.get(key) == PIZZA
+    assert await cache.get(other) is None

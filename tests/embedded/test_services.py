@@ -28,10 +28,12 @@ from server.embedded import postgres, process
 from server.errors import SettingsError, Unavailable
 
 # A program that uses the services until its standard input ends; it prints their addresses as one line of JSON.
+# A shell lets what it runs in the background ignore SIGINT, and these tests with it.
 _PROGRAM = """
-import dataclasses, json, sys
+import dataclasses, json, signal, sys
 from pathlib import Path
 from server import embedded
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with embedded.services(Path(sys.argv[1])) as services:
     print(json.dumps(dataclasses.asdict(services)), flush=True)
     sys.stdin.read()

@@ -277,3 +277,18 @@ async def test_memory_is_bounded(pair: Pair) -> None:
     assert len(waiting._outbox) == fallback.OUTBOX
     assert b"key2999" in waiting._outbox[-1].encode() and "key2000" in waiting._outbox[0]
     assert len(pair.here.hub.bus._outbox) < 100, "nothing of it waits for Redis too"
+
+
+async def test_what_an_instance_says_last_is_said(settings: Settings, tmp_path: Path) -> None:
+    """Without Redis too: a control message of an instance that ends at once is heard by the other."""
+    heard: list[bytes] = []
+    async with open_pair(settings, tmp_path) as pair:
+        await pair.cut(BOTH)
+        pair.there.hub.on_control(heard.append)
+        pair.here.hub.control(b'{"type":"last"}')
+        await pair.here.hub.stop()
+
+        async def told() -> bool:
+            return b'{"type":"last"}' in heard
+
+        await eventually(told, "the last word")

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from redis.asyncio import Redis
 
+from server.fanout import bus
 from server.fanout.hub import Hub
 from server.services import open_redis
 from tests.support import PATIENCE_S, eventually
@@ -174,3 +175,39 @@ async def test_what_is_no_message_of_ours_is_dropped(here: Hub, there: Hub, redi
     there.publish("c:1", 1, b"real")
     await reader.until(got=1)
     assert (reader.got, reader.resyncs) == ([(1, b"real")], 0)
+
+
+async def test_what_an_instance_says_last_is_sent(redis: Redis, there: Hub) -> None:
+    """It ends right after a burst, and all of it arrives, the last word too."""
+    far = Reader()
+    heard: list[bytes] = []
+    await there.join("c:1", far)
+    there.on_control(heard.append)
+    async with open_hub(redis, "ins_ending") as ending:
+        for number in range(500):
+            ending.publish("c:1", number + 1, b"{}")
+        ending.control(b"next, please")
+    await far.until(got=500)
+    assert [seq for seq, _ in far.got] == list(range(1, 501))
+
+    async def told() -> bool:
+        return heard == [b"next, please"]
+
+    await eventually(told, "the last word")
+
+
+async def test_an_end_does_not_wait_for_a_redis_that_is_away(redis_url: str) -> None:
+    """What it has to say is lost then, and known to be."""
+    nowhere = open_redis("unix:///nowhere/redis.sock")
+    hub = Hub(nowhere, "ins_alone")
+    await hub.start()
+
+    async def noticed() -> bool:
+        return hub.bus.away
+
+    await eventually(noticed, "redis is away")
+    hub.control(b"next, please")
+    began = asyncio.get_running_loop().time()
+    await hub.stop()
+    assert asyncio.get_running_loop().time() - began < bus.FLUSH_S / 2
+    await nowhere.aclose()

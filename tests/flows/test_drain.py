@@ -11,7 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from server.protocol.visitor import Drain, MessageCompleted, MessageDelta, Snapshot, TurnReset
-from server.turns.supervisor import LEASE_S
+from server.turns.lease import LEASE_S
 from server.ws.drain import RESERVE_S
 from tests.flows.processes import Served, office, serve, visiting
 from tests.flows.support import Desk, Tab, sse

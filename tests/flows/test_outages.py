@@ -1,14 +1,16 @@
 """Postgres or Redis goes away while visitors chat, and comes back."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
 
+from server.embedded.postgres import Postgres
 from server.errors import Unavailable
 from server.protocol.visitor import (
     Ack,
@@ -20,12 +22,15 @@ from server.protocol.visitor import (
     Snapshot,
     ToolConfirm,
     ToolStarted,
+    TurnReset,
     TurnStarted,
     TurnStop,
     TurnStopped,
 )
+from server.repositories.migrations import upgrade
 from server.services import open_services
 from server.settings import Settings
+from server.turns import claims, intake, lease, supervisor
 from tests.flows.support import Desk, Tab, open_desk, running, sse
 from tests.flows.tooling import add_tool, asked, use
 from tests.support import PATIENCE_S, Cable, cable, eventually
@@ -155,24 +160,87 @@ async def test_postgres_away_and_back(settings: Settings, model: WireServer, tmp
         ]
 
 
-async def test_an_answer_outlives_a_missing_postgres(settings: Settings, model: WireServer, tmp_path: Path) -> None:
-    """It streams to its end, is written when the database is back, and is one answer."""
-    text = "One two three four five six seven eight nine ten"
-    model.script(Answer(text, tokens_per_s=5))
+@pytest.fixture
+def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases of 2.5 s, extended every half second, so that an outage can be longer than one."""
+    for module in (lease, claims, intake, supervisor):
+        monkeypatch.setattr(module, "LEASE_S", 2.5)
+    monkeypatch.setattr(lease, "MARGIN_S", 0.5)
+    monkeypatch.setattr(supervisor, "EXTEND_S", 0.5)
+
+
+@contextmanager
+def own_postgres(directory: Path) -> Iterator[Postgres]:
+    """A server that keeps what it commits, not started yet."""
+    server = Postgres(directory, durable=True)
+    try:
+        yield server
+    finally:
+        server.stop()
+        server.remove()
+
+
+def kill(server: Postgres) -> None:
+    """At once, nothing is finished, as by `pg_ctl stop -m immediate`."""
+    assert server.child is not None
+    server.child.send_signal(signal.SIGQUIT)
+    server.child.wait()
+
+
+COUNT = "One two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
+
+
+@pytest.mark.usefixtures("short_leases")
+@pytest.mark.parametrize("away_s", [0.5, 4.0], ids=["shorter than the lease", "longer than the lease"])
+async def test_an_answer_outlives_a_missing_postgres(
+    settings: Settings, model: WireServer, tmp_path: Path, away_s: float
+) -> None:
+    """It waits, goes on when the database is back, and is one answer; the visitor never sees another text."""
+    model.script(Answer(COUNT, tokens_per_s=8))
     async with postgres_behind_a_cable(settings, tmp_path) as (desk, wire):
         shop = await desk.shop()
         async with desk.visit(shop) as (tab, _):
             await tab.say("Count")
             await tab.next(MessageDelta)
             await wire.cut()
-            await tab.next(MessageDelta, lambda delta: "five" in tab.view.live[delta.turn_id][2])
+            await asyncio.sleep(away_s)  # the outage's length is what is tested
             await tab.settle()
-            assert tab.of(MessageCompleted) == []
+            shown = next(iter(tab.view.live.values()))[2]
+            assert COUNT.startswith(shown) and len(shown) < len(COUNT) and tab.of(MessageCompleted) == []
             await wire.mend()
             completed = await tab.next(MessageCompleted)
-        assert completed.message.text == text
+            assert tab.of(TurnReset) == []
+        assert completed.message.text == COUNT
         assert len(model.requests) == 1
-        assert await desk.rows("select content from messages where role = 'assistant'") == [(text,)]
+        assert await desk.rows("select content from messages where role = 'assistant'") == [(COUNT,)]
+        assert await desk.rows("select gen, attempts from turns") == [(1, 1)]
+
+
+@pytest.mark.usefixtures("short_leases")
+@pytest.mark.parametrize("away_s", [0.5, 4.0], ids=["shorter than the lease", "longer than the lease"])
+async def test_a_postgres_that_is_killed_and_started(
+    settings: Settings, model: WireServer, tmp_path: Path, away_s: float
+) -> None:
+    """A real one, under answers of two instances: each is whole, once, from whoever owned it; nothing acked is lost."""
+    model.default = lambda _: Answer(COUNT, tokens_per_s=8)
+    with own_postgres(tmp_path / "own") as postgres:
+        url = await asyncio.to_thread(postgres.start)
+        await asyncio.to_thread(upgrade, url)
+        own = msgspec.structs.replace(settings, database_url=url)
+        async with open_desk(own, instances=2) as desk, AsyncExitStack() as stack:
+            shop = await desk.shop()
+            tabs = [(await stack.enter_async_context(desk.visit(shop, on=number % 2)))[0] for number in range(6)]
+            for tab in tabs:
+                await tab.say("Count")
+                await tab.next(MessageDelta)
+            await asyncio.to_thread(kill, postgres)
+            await asyncio.sleep(away_s)  # the outage's length is what is tested
+            assert await asyncio.to_thread(postgres.start) == url
+            ends = await asyncio.gather(*(tab.next(MessageCompleted) for tab in tabs))
+            assert [end.message.text for end in ends] == [COUNT] * 6
+            assert await desk.rows("select content from messages where role = 'assistant'") == [(COUNT,)] * 6
+            assert await desk.rows("select distinct gen, attempts from turns") == [(1, 1)]
+        assert len(model.requests) == 6
 
 
 async def test_hello_while_postgres_is_away(settings: Settings, tmp_path: Path) -> None:

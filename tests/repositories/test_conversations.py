@@ -30,6 +30,8 @@ async def test_a_conversation_is_found(pool: Pool, pizza: Shop) -> None:
         assert await conversations.find(conn, client_id=pizza.id, conversation_id=made.id) == made
         assert await conversations.find_by_session(conn, client_id=pizza.id, session_id=made.session_id) == made
         assert await conversations.find_by_public_id(conn, client_id=pizza.id, public_id=made.public_id) == made
+        assert await conversations.find_of_any(conn, public_id=made.public_id) == made
+        assert await conversations.find_of_any(conn, public_id="cnv_") is None
         assert await conversations.find_by_session(conn, client_id=pizza.id, session_id="ses_") is None
         assert await conversations.find_by_token(conn, session_token_hash=made.session_token_hash) == made
         assert await conversations.find_by_token(conn, session_token_hash=b"") is None
@@ -105,7 +107,7 @@ async def test_a_later_summary_stays(pool: Pool, pizza: Shop) -> None:
 
 
 async def test_owner_person_language_and_verdict(pool: Pool, pizza: Shop) -> None:
-    """What can be set on a conversation is read back; ending it twice keeps the first time."""
+    """What can be set on a conversation is read back; ending it twice keeps the first time; it can go on."""
     where: dict[str, Any] = {"client_id": pizza.id, "conversation_id": pizza.cnv}
     async with unit_of_work(pool) as conn:
         operator = await operators.create(
@@ -126,6 +128,10 @@ async def test_owner_person_language_and_verdict(pool: Pool, pizza: Shop) -> Non
     async with unit_of_work(pool) as conn:
         await conversations.end(conn, **where)
     assert (await _now(pool, pizza)).ended_at == ended.ended_at is not None
+    async with unit_of_work(pool) as conn:
+        await conversations.set_owner(conn, **where, owner="ai")
+    reopened = await _now(pool, pizza)
+    assert (reopened.owner, reopened.ended_at) == ("ai", None)
 
 
 async def test_a_clients_list_is_paged(pool: Pool, pizza: Shop) -> None:

@@ -19,6 +19,9 @@ _BUGS = {
     "events_seq_check",
     "knowledge_chunks_document_id_position_key",
     "operator_sessions_token_hash_key",
+    "operator_tickets_secret_hash_key",
+    "operator_tickets_kind_check",
+    "operator_tickets_session_check",
     "plans_monthly_messages_check",
     "plans_requests_per_minute_check",
     "plans_price_check",
@@ -29,6 +32,7 @@ _BUGS = {
 _UPSERTS = {
     "visitors_client_id_external_id_key",
     "client_tools_client_id_tool_id_key",
+    "sign_in_attempts_subject_key",
     "api_usage_client_id_date_key",
     "model_prices_provider_model_valid_from_key",
 }

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from server import errors, ids
-from server.repositories import messages, turns, usage
+from server.repositories import messages, operators, turns, usage
 from server.repositories.messages import Admission
 from server.repositories.pool import Pool, reading, unit_of_work
 from tests.repositories.conftest import Shop
@@ -130,3 +130,75 @@ async def test_total_tokens(pool: Pool, pizza: Shop) -> None:
     await say(pool, pizza.id, pizza.cnv, seq=2)
     async with reading(pool) as conn:
         assert await messages.total_tokens(conn, **where) == 30
+
+
+async def test_an_operators_message_names_its_author(pool: Pool, pizza: Shop) -> None:
+    """By name and picture while the operator is there; the message outlives them."""
+    where: dict[str, Any] = {"client_id": pizza.id, "conversation_id": pizza.cnv}
+    async with unit_of_work(pool) as conn:
+        operator = await operators.create(
+            conn, client_id=pizza.id, email="o@x.example", name="Olga", password_hash="h", role="operator"
+        )
+        await messages.create(
+            conn,
+            **where,
+            public_id="msg_o",
+            role="operator",
+            content="Hi, Olga here",
+            seq=1,
+            created_at=NOW,
+            cid="c9",
+            author_operator_id=operator.id,
+        )
+        # The test's own statement.
+        await conn.execute("update operators set avatar_url = 'https://x.example/o.png'")
+    async with reading(pool) as conn:
+        row = await messages.find_by_cid(conn, **where, cid="c9")
+        assert row is not None
+        assert (row.author_operator_id, row.author_name) == (operator.id, "Olga")
+        assert row.author_avatar_url == "https://x.example/o.png"
+        assert await messages.page(conn, **where, before=None, limit=5) == [row]
+        assert await messages.all(conn, **where) == [row]
+        assert await messages.find_by_public_id(conn, **where, public_id="msg_o") == row
+        assert await messages.find_by_cid(conn, **where, cid="c8") is None
+        await conn.execute("delete from operators")
+        left = await messages.find_by_cid(conn, **where, cid="c9")
+    assert left is not None
+    assert (left.content, left.author_operator_id, left.author_name) == ("Hi, Olga here", None, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "unanswered"),
+    [
+        (None, None, True),
+        ("queued", None, False),
+        ("running", None, False),
+        ("done", None, False),
+        ("failed", "model_busy", True),
+        ("stopped", "taken", True),
+        # The visitor pressed stop.
+        ("stopped", None, False),
+    ],
+)
+async def test_what_nobody_has_answered(
+    pool: Pool, pizza: Shop, status: str | None, error: str | None, unanswered: bool
+) -> None:
+    """The visitor's last message, by what became of its turn; an operator's word after it answers it."""
+    where: dict[str, Any] = {"client_id": pizza.id, "conversation_id": pizza.cnv}
+    async with reading(pool) as conn:
+        assert await messages.unanswered(conn, **where) is None
+    answered = await ask(pool, pizza.id, pizza.cnv, await say(pool, pizza.id, pizza.cnv, seq=1), owner="ins_a")
+    last = await say(pool, pizza.id, pizza.cnv, seq=2)
+    async with reading(pool) as conn:
+        # The test's own statements. An answer to the first message comes after the second one.
+        await conn.execute("update turns set status = 'done' where public_id = %s", [answered])
+    await say(pool, pizza.id, pizza.cnv, seq=3, role="assistant")
+    if status is not None:
+        turn = await ask(pool, pizza.id, pizza.cnv, last, owner="ins_a")
+        async with reading(pool) as conn:
+            await conn.execute("update turns set status = %s, error = %s where public_id = %s", [status, error, turn])
+    async with reading(pool) as conn:
+        assert await messages.unanswered(conn, **where) == (last if unanswered else None)
+    await say(pool, pizza.id, pizza.cnv, seq=4, role="operator")
+    async with reading(pool) as conn:
+        assert await messages.unanswered(conn, **where) is None

@@ -1,4 +1,4 @@
-"""Visitors, operators and their sessions, the audit log, notifications."""
+"""Visitors, operators, the audit log, notifications. Sessions of operators: `test_signing_in`."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from server import errors
-from server.repositories import audit, conversations, notifications, operator_sessions, operators, visitors
+from server.repositories import audit, conversations, notifications, operators, visitors
 from server.repositories.operators import Operator
 from server.repositories.pool import Conn, Pool, unit_of_work
 from tests.repositories.conftest import Shop
@@ -86,8 +86,10 @@ async def test_operators(pool: Pool, pizza: Shop) -> None:
         assert await operators.set_password(conn, operator_id=owner.id, password_hash="$argon2id$y")
         assert await operators.set_status(conn, operator_id=owner.id, status="disabled")
         login = await operators.find_login(conn, email="oWNER@X.EXAMPLE")
-        assert login == operators.OperatorLogin(owner.id, "$argon2id$y", "disabled")
+        assert login == operators.OperatorLogin(owner.id, None, "$argon2id$y", "disabled")
         assert await operators.find_login(conn, email="nobody@x.example") is None
+        assert await operators.find_by_email(conn, email="STAFF@x.example") == staff
+        assert await operators.find_by_email(conn, email="nobody@x.example") is None
         assert await operators.find(conn, operator_id=0) is None
         assert not await operators.set_password(conn, operator_id=0, password_hash="p")
         assert not await operators.set_status(conn, operator_id=0, status="active")
@@ -112,31 +114,6 @@ async def test_a_wrong_operator_is_refused(
         async with unit_of_work(pool) as conn:
             await _operator(conn, email, role=role, client_id=pizza.id if with_client else None)
     assert caught.value.code == code
-
-
-async def test_operator_sessions(pool: Pool) -> None:
-    """A session holds good until it expires, is revoked, or its operator is disabled."""
-    async with unit_of_work(pool) as conn:
-        owner = await _operator(conn, "o@x.example")
-        for name, lifetime_s in ((b"a", 60.0), (b"b", 60.0), (b"c", 60.0), (b"old", -1.0)):
-            await operator_sessions.create(
-                conn, operator_id=owner.id, token_hash=name, lifetime_s=lifetime_s, user_agent="Firefox"
-            )
-        used = await operator_sessions.use(conn, token_hash=b"a")
-        assert used is not None and (used.operator_id, used.role, used.client_id) == (owner.id, "owner", None)
-        assert await operator_sessions.use(conn, token_hash=b"old") is None
-        assert await operator_sessions.use(conn, token_hash=b"unknown") is None
-        await operator_sessions.revoke(conn, token_hash=b"a")
-        assert await operator_sessions.use(conn, token_hash=b"a") is None
-        await operators.set_status(conn, operator_id=owner.id, status="disabled")
-        assert await operator_sessions.use(conn, token_hash=b"b") is None
-        await operators.set_status(conn, operator_id=owner.id, status="active")
-        assert await operator_sessions.use(conn, token_hash=b"b") is not None
-        await operator_sessions.revoke_all(conn, operator_id=owner.id)
-        assert await operator_sessions.use(conn, token_hash=b"b") is None
-        assert await operator_sessions.use(conn, token_hash=b"c") is None
-        assert await operator_sessions.delete_expired(conn) == 1
-        assert await operator_sessions.delete_expired(conn) == 0
 
 
 async def test_the_audit_log(pool: Pool, pizza: Shop) -> None:

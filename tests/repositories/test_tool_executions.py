@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from server import errors
-from server.repositories import tool_executions, turns
+from server.repositories import notifications, tool_executions, tools, turns
 from server.repositories.pool import Conn, Pool, reading, unit_of_work
 from server.repositories.tool_executions import ToolExecution
 from tests.repositories.conftest import Shop
@@ -243,6 +243,34 @@ async def test_a_turn_that_ends_leaves_nothing_open(running: Running) -> None:
         "call_1": (True, None),
         "in doubt": (None, "no answer"),
     }
+    async with reading(running.pool) as conn:
+        told = await notifications.list_unread(conn, client_id=running.shop.id, limit=10)
+    assert [(each.kind, each.conversation_id, each.details["call_id"]) for each in told] == [
+        ("tool_in_doubt", running.cnv["conversation_id"], "out")
+    ], "what went out, and was not told before"
+
+
+async def test_nobody_is_told_of_what_had_no_effect(running: Running) -> None:
+    """A look-up that was cut off leaves nothing to check."""
+    async with unit_of_work(running.pool) as conn:
+        await tools.create(
+            conn,
+            tool_name="look_up",
+            description="d",
+            parameters_schema={},
+            category="c",
+            effect="read_only",
+            label={},
+            proof="none",
+            confirm=False,
+            bound={},
+        )
+        await tool_executions.start(
+            conn, **running.cnv, turn_id=running.turn, call_id="looked", tool_name="look_up", parameters={}
+        )
+    async with unit_of_work(running.pool) as conn:
+        await tool_executions.abandon(conn, client_id=running.shop.id, turn_id=running.turn, error="stopped")
+        assert await notifications.list_unread(conn, client_id=running.shop.id, limit=10) == []
 
 
 async def test_a_call_of_no_turn(pool: Pool, pizza: Shop) -> None:

@@ -9,7 +9,7 @@ import pytest
 from server import errors
 from server.repositories import faults, turn_steps, turns
 from server.repositories.pool import Pool, reading, unit_of_work
-from server.repositories.turns import Turn
+from server.repositories.turns import Orphan, Turn
 from tests.repositories.conftest import Shop
 from tests.repositories.world import another_conversation, ask, say
 
@@ -42,9 +42,43 @@ async def _claim_next(pool: Pool, shop: Shop, owner: str) -> Turn | None:
         return await turns.claim_next(conn, client_id=shop.id, conversation_id=shop.cnv, owner=owner, **LEASE)
 
 
-async def _claim_orphans(pool: Pool, owner: str, limit: int = 100, *, dead: tuple[str, ...] = ()) -> list[Turn]:
+async def _orphans(
+    pool: Pool,
+    *,
+    limit: int = 100,
+    dead: tuple[str, ...] = (),
+    spared: tuple[str, ...] = (),
+    held: tuple[int, ...] = (),
+) -> list[Orphan]:
     async with unit_of_work(pool) as conn:
-        return await turns.claim_orphans(conn, owner=owner, dead=list(dead), limit=limit, **LEASE)
+        return await turns.orphans(
+            conn, dead=list(dead), spared=list(spared), held=list(held), lease_s=LEASE["lease_s"], limit=limit
+        )
+
+
+async def _take(pool: Pool, owner: str, orphan: Orphan) -> Turn | None:
+    """As a sweep does."""
+    async with unit_of_work(pool) as conn:
+        if orphan.lease_until is None:
+            return await turns.claim_next(
+                conn, client_id=orphan.client_id, conversation_id=orphan.conversation_id, owner=owner, **LEASE
+            )
+        return await turns.take_over(
+            conn,
+            client_id=orphan.client_id,
+            turn_id=orphan.id,
+            gen=orphan.gen,
+            lease_until=orphan.lease_until,
+            owner=owner,
+            lease_s=LEASE["lease_s"],
+            deadline_s=LEASE["deadline_s"],
+        )
+
+
+async def _claim_orphans(pool: Pool, owner: str, limit: int = 100, *, dead: tuple[str, ...] = ()) -> list[Turn]:
+    """A whole sweep."""
+    found = await _orphans(pool, limit=limit, dead=dead)
+    return [turn for each in found if (turn := await _take(pool, owner, each)) is not None]
 
 
 async def test_a_turn_begins_running_or_queued(pool: Pool, pizza: Shop) -> None:
@@ -162,7 +196,7 @@ async def test_a_dead_turn_goes_before_its_queued_sibling(pool: Pool, pizza: Sho
 
 
 async def test_sweeps_at_once_share_the_orphans(pool: Pool, pizza: Shop) -> None:
-    """Five sweeps at the same instant: every orphan is taken by exactly one, none twice."""
+    """Five sweeps that look at the same instant and then take: every orphan is taken by exactly one, none twice."""
     conversations = [await another_conversation(pool, pizza.id) for _ in range(20)]
     dead = [await _queued(pool, pizza, cnv, owner="ins_dead") for cnv in conversations[:10]]
     waiting = [await _queued(pool, pizza, cnv) for cnv in conversations[10:]]
@@ -185,20 +219,59 @@ async def test_a_sweep_skips_what_its_owner_is_writing(pool: Pool, pizza: Shop) 
     assert [taken.id for taken in await _claim_orphans(pool, "ins_b")] == [turn.id]
 
 
-async def test_a_lease_is_extended_while_it_holds(pool: Pool, pizza: Shop) -> None:
-    """Only one's own, running, unexpired turns."""
+async def test_what_a_sweep_leaves_alone(pool: Pool, pizza: Shop) -> None:
+    """Turns of owners who are spared, and those that the instance itself runs, though their leases ran out."""
+    mine = await _turn(pool, pizza, await _queued(pool, pizza, owner="ins_me"))
+    other = await another_conversation(pool, pizza.id)
+    theirs = await _turn(pool, pizza, await _queued(pool, pizza, other, owner="ins_them"))
+    await _age(pool)
+    assert {each.id for each in await _orphans(pool)} == {mine.id, theirs.id}
+    assert {each.id for each in await _orphans(pool, held=(mine.id,))} == {theirs.id}
+    assert {each.id for each in await _orphans(pool, spared=("ins_them", "ins_x"))} == {mine.id}
+    assert await _orphans(pool, spared=("ins_them",), dead=("ins_them",), held=(mine.id,)) == []
+
+
+async def test_an_orphan_is_taken_as_it_was_found(pool: Pool, pizza: Shop) -> None:
+    """One that was extended, taken or ended since the look is left alone."""
+    turn = await _turn(pool, pizza, await _queued(pool, pizza, owner="ins_a"))
+    await _age(pool)
+    [found] = await _orphans(pool)
+    assert (found.id, found.client_id, found.conversation_id, found.gen) == (turn.id, pizza.id, pizza.cnv, 1)
+    async with unit_of_work(pool) as conn:
+        assert await turns.extend(conn, owner="ins_a", gens={turn.id: 1}, lease_s=15) == [turn.id]
+    assert await _take(pool, "ins_b", found) is None
+    await _age(pool)
+    [found] = await _orphans(pool)
+    taken = await _take(pool, "ins_b", found)
+    assert taken is not None and (taken.owner, taken.gen, taken.attempts) == ("ins_b", 2, 2)
+    assert await _take(pool, "ins_c", found) is None
+    async with unit_of_work(pool) as conn:
+        await turns.finish(conn, client_id=pizza.id, turn_id=turn.id, gen=2, status="done")
+    assert await _take(pool, "ins_c", found) is None
+
+
+async def test_a_lease_is_extended_while_nobody_took_it(pool: Pool, pizza: Shop) -> None:
+    """Only one's own, running turns of this gen; also one whose lease ran out while the database was away."""
     mine = await _turn(pool, pizza, await _queued(pool, pizza, owner="ins_a"))
     other = await another_conversation(pool, pizza.id)
     theirs = await _turn(pool, pizza, await _queued(pool, pizza, other, owner="ins_b"))
     async with unit_of_work(pool) as conn:
-        assert await turns.extend(conn, owner="ins_a", turn_ids=[mine.id, theirs.id], lease_s=60) == [mine.id]
+        assert await turns.extend(conn, owner="ins_a", gens={mine.id: 1, theirs.id: 1}, lease_s=60) == [mine.id]
+        assert await turns.extend(conn, owner="ins_a", gens={mine.id: 2}, lease_s=60) == []
     after = await _turn(pool, pizza, mine.public_id)
     assert after.lease_until is not None and mine.lease_until is not None
     assert after.lease_until - mine.lease_until > timedelta(seconds=44)
     await _age(pool)
     async with unit_of_work(pool) as conn:
-        assert await turns.extend(conn, owner="ins_a", turn_ids=[mine.id], lease_s=60) == []
-        assert await turns.extend(conn, owner="ins_a", turn_ids=[], lease_s=60) == []
+        assert not await turns.fence(conn, client_id=pizza.id, turn_id=mine.id, gen=1, owner="ins_a")
+        assert await turns.extend(conn, owner="ins_a", gens={}, lease_s=60) == []
+        assert await turns.extend(conn, owner="ins_a", gens={mine.id: 1}, lease_s=60) == [mine.id]
+        assert await turns.fence(conn, client_id=pizza.id, turn_id=mine.id, gen=1, owner="ins_a")
+    await _age(pool)
+    [theirs_now, mine_now] = sorted(await _claim_orphans(pool, "ins_c"), key=lambda turn: turn.id, reverse=True)
+    assert (mine_now.gen, theirs_now.gen) == (2, 2)
+    async with unit_of_work(pool) as conn:
+        assert await turns.extend(conn, owner="ins_a", gens={mine.id: 1}, lease_s=60) == [], "somebody took it"
 
 
 async def test_what_an_instance_has_ended_itself(pool: Pool, pizza: Shop) -> None:
@@ -258,7 +331,6 @@ async def test_a_lease_that_ends_within_a_transaction_is_lost(pool: Pool, pizza:
         assert turn is not None
         await conn.execute("select pg_sleep(0.03)")  # the database's own clock moves on
         assert not await turns.fence(conn, client_id=pizza.id, turn_id=turn.id, gen=1, owner="ins_a")
-        assert await turns.extend(conn, owner="ins_a", turn_ids=[turn.id], lease_s=15) == []
 
 
 async def test_a_stale_writer_finishes_nothing(pool: Pool, pizza: Shop) -> None:
@@ -287,6 +359,25 @@ async def test_stop(pool: Pool, pizza: Shop) -> None:
             assert stopped is not None and (stopped.status, stopped.gen) == ("stopped", 2)
             assert not await turns.fence(conn, client_id=pizza.id, turn_id=stopped.id, gen=1, owner="ins_a")
             assert await turns.stop(conn, **where, public_id=public_id) is None
+
+
+async def test_give_back(pool: Pool, pizza: Shop) -> None:
+    """One turn goes back to the queue, before those that wait; the attempt does not count. Only its owner's gen may."""
+    turn = await _turn(pool, pizza, await _queued(pool, pizza, owner="ins_a"))
+    await _queued(pool, pizza)
+
+    async def give_back(gen: int, owner: str) -> bool:
+        async with unit_of_work(pool) as conn:
+            return await turns.give_back(conn, client_id=pizza.id, turn_id=turn.id, gen=gen, owner=owner)
+
+    assert not await give_back(2, "ins_a")
+    assert not await give_back(1, "ins_b")
+    await _age(pool)
+    assert await give_back(1, "ins_a")
+    assert not await give_back(1, "ins_a")
+    claimed = await _claim_next(pool, pizza, "ins_b")
+    assert claimed is not None
+    assert (claimed.id, claimed.gen, claimed.attempts, claimed.owner) == (turn.id, 2, 1, "ins_b")
 
 
 async def test_release(pool: Pool, pizza: Shop) -> None:

@@ -3,6 +3,7 @@
 import secrets
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 
@@ -26,6 +27,7 @@ from server.repositories import (
     turns,
     usage,
     visitors,
+    whispers,
 )
 from server.repositories.events import NewEvent
 from server.repositories.pool import Pool, reading, unit_of_work
@@ -52,8 +54,10 @@ class World(msgspec.Struct, frozen=True):
     question_row: int
     turn: int
     turn_public_id: str
+    turn_lease: datetime
     queued_cnv: int
     queued_turn: str
+    waiting_cnv: int
     visitor: int
     operator: int
     tool: int
@@ -128,9 +132,11 @@ async def populate(pool: Pool, shop: Shop) -> World:
     turn_public_id = await ask(pool, shop.id, shop.cnv, question, owner="ins_a")
     queued_cnv = await another_conversation(pool, shop.id)
     queued_turn = await ask(pool, shop.id, queued_cnv, await say(pool, shop.id, queued_cnv, seq=1), owner=None)
+    waiting_cnv = await another_conversation(pool, shop.id)
+    await say(pool, shop.id, waiting_cnv, seq=1)
     async with reading(pool) as conn:
         turn = await turns.find(conn, client_id=shop.id, public_id=turn_public_id)
-        assert turn is not None
+        assert turn is not None and turn.lease_until is not None
     async with unit_of_work(pool) as conn:
         await turn_steps.create(
             conn, client_id=shop.id, turn_id=turn.id, no=1, kind="tool", state="started", request_hash=b"h", gen=1
@@ -170,6 +176,10 @@ async def populate(pool: Pool, shop: Shop) -> World:
             password_hash="$argon2id$",
             role="operator",
         )
+        whisper: dict[str, Any] = {"operator_id": operator.id, "content": "Be brief.", "most_waiting": 5}
+        assert await whispers.create(conn, client_id=shop.id, conversation_id=shop.cnv, **whisper)
+        await whispers.hand_over(conn, client_id=shop.id, conversation_id=shop.cnv, turn_id=turn.id)
+        assert await whispers.create(conn, client_id=shop.id, conversation_id=shop.cnv, **whisper)
         tool = await tools.create(
             conn,
             tool_name=f"tool_{shop.client.name}",
@@ -228,8 +238,10 @@ async def populate(pool: Pool, shop: Shop) -> World:
         question_row=first.id,
         turn=turn.id,
         turn_public_id=turn_public_id,
+        turn_lease=turn.lease_until,
         queued_cnv=queued_cnv,
         queued_turn=queued_turn,
+        waiting_cnv=waiting_cnv,
         visitor=visitor.id,
         operator=operator.id,
         tool=tool.id,

@@ -71,7 +71,7 @@ async def test_stop_keeps_what_was_said(services: Services, shop: Shop, model: W
     )
 
     async def gone() -> bool:
-        return not await services.redis.exists(f"live:{turn_id}")
+        return not await services.redis.exists(f"live:{turn_id}:1")
 
     await eventually(gone, "the partial text is deleted")
 
@@ -96,7 +96,7 @@ async def test_a_stop_is_heard_by_every_instance(
         end = await listener.end()
 
         async def gone() -> bool:
-            return not await services.redis.exists(f"live:{turn_id}")
+            return not await services.redis.exists(f"live:{turn_id}:1")
 
         await eventually(gone, "the partial text is deleted")
         assert await services.recoverer.live(session.conversation) is None

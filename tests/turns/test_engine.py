@@ -1,27 +1,23 @@
 """One turn against a model that speaks OpenAI's stream, with all that may go wrong with it."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 import pytest
 
 from server.access import Session
-from server.errors import Unavailable
 from server.llm import tokens
 from server.protocol.visitor import MessageCompleted, MessageDelta, TurnFailed
 from server.repositories import messages, prices, usage
 from server.repositories.messages import MessageRow
-from server.repositories.pool import check, reading
+from server.repositories.pool import reading
 from server.repositories.prices import PriceRow
 from server.repositories.usage import UsageTotal
 from server.services import Services, open_services
 from server.settings import Settings
-from server.turns import ending, engine, phrases
-from tests.support import MODEL, Cable, Shop, ask, cable, eventually, listening, new_shop, rows, send, visit
+from server.turns import engine, phrases
+from tests.support import MODEL, Shop, ask, eventually, listening, new_shop, rows, send, visit
 from tests.wire_servers import Answer, Failure, Raw, Step, ToolUse, WireServer
 
 PRICE = PriceRow("openai", MODEL, Decimal("0.15"), Decimal("0.075"), Decimal("0.60"), date(2024, 1, 1))
@@ -239,50 +235,3 @@ async def test_the_demo_model_answers_without_any_key(settings: Settings) -> Non
         end = await ask(services, await visit(services, await new_shop(services)), "Hi")
     assert isinstance(end, MessageCompleted)
     assert (end.message.model, bool(end.message.text)) == ("demo", True)
-
-
-@pytest.fixture
-async def line(settings: Settings, tmp_path: Path) -> AsyncIterator[tuple[Cable, Settings]]:
-    """A line to Postgres that can be cut, and the settings of an instance that uses it."""
-    query = parse_qs(urlsplit(settings.database_url).query)
-    [host], [port] = query["host"], query["port"]
-    socket = f".s.PGSQL.{port}"
-    async with cable(Path(host) / socket, tmp_path / socket) as line:
-        yield (
-            line,
-            msgspec.structs.replace(
-                settings, database_url=settings.database_url.replace(f"host={host}", f"host={tmp_path}")
-            ),
-        )
-
-
-async def test_postgres_away_while_a_model_talks(
-    line: tuple[Cable, Settings], model: WireServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The answer is written when the database is back, once, as long as the lease is still ours."""
-    monkeypatch.setattr(ending, "COMMIT_RETRY_S", 0.05)
-    postgres, settings = line
-    model.script(Answer("It is still here.", first_byte_after_s=0.3))
-    async with open_services(settings) as services:
-        session = await visit(services, await new_shop(services))
-        async with listening(services, session) as listener:
-            await send(services, session, "Hello")
-            await model.wait_for_requests(1)
-            await postgres.cut()
-            await listener.frame(MessageDelta)
-            with pytest.raises(Unavailable):
-                await send(services, session, "And now?")
-            await postgres.mend()
-            end = await listener.end()
-        assert isinstance(end, MessageCompleted)
-        assert end.seq == 3
-        await eventually(lambda: _reachable(services), "postgres is back")
-        assert (await answer_row(services, session)).content == "It is still here."
-
-
-async def _reachable(services: Services) -> bool:
-    try:
-        await check(services.pool)
-    except Unavailable:
-        return False
-    return True

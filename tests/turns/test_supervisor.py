@@ -1,19 +1,24 @@
 """Who runs a turn: leases, takeovers, hand-overs between instances."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
 
+from server import journal
 from server.access import Session
+from server.errors import Unavailable
 from server.protocol.visitor import MessageCompleted, MessageDelta, TurnFailed, TurnReset, TurnStarted, TurnStopped
 from server.repositories import presence as locks
 from server.repositories import turns
+from server.repositories.pool import Conn, unit_of_work
 from server.services import Services, open_services
 from server.settings import Settings
 from server.turns import phrases, presence, supervisor
-from server.turns.supervisor import ATTEMPTS
+from server.turns.claims import ATTEMPTS
+from server.turns.lease import LEASE_S
 from tests.support import Shop, eventually, listening, new_shop, rows, send, visit
 from tests.wire_servers import Answer, WireServer
 
@@ -23,9 +28,10 @@ EXPIRED = "update turns set lease_until = now() - interval '1 second' where publ
 
 @pytest.fixture
 def brisk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Instances that look after their turns every 50 ms instead of every few seconds."""
+    """Instances that look after their turns every 50 ms instead of every few seconds, and spare nobody at the start."""
     monkeypatch.setattr(supervisor, "EXTEND_S", 0.05)
     monkeypatch.setattr(supervisor, "SWEEP_S", 0.05)
+    monkeypatch.setattr(presence, "FAIR_S", 0.05)
 
 
 async def begun(services: Services, session: Session) -> str:
@@ -59,7 +65,7 @@ async def test_a_running_turn_keeps_its_lease(services: Services, shop: Shop, mo
 
     async def extended() -> bool:
         [(left,)] = await rows(services, query, turn_id)
-        return bool(left > supervisor.LEASE_S - 2)
+        return bool(left > LEASE_S - 2)
 
     await eventually(extended, "the lease is extended")
     assert await state(services, turn_id) == ("running", 1, services.instance, 1)
@@ -155,7 +161,7 @@ async def test_what_a_zombie_said_is_not_shown(services: Services, shop: Shop, m
     await asyncio.gather(task, return_exceptions=True)
     text = b'{"turn_id":"%b","message_id":"m","gen":2,"n":7,"text":"anew","provider":"p","model":"m","tokens_input":1}'
     # Behind what the zombie has still under way.
-    services.hub.bus.command("SET", f"live:{turn_id}", text % turn_id.encode())
+    services.hub.bus.command("SET", f"live:{turn_id}:2", text % turn_id.encode())
 
     async def shown() -> bool:
         live = await services.recoverer.live(session.conversation)
@@ -200,18 +206,118 @@ async def test_another_instance_takes_a_dead_ones_turn(
 
 
 @pytest.mark.usefixtures("brisk")
-async def test_an_instance_takes_its_own_lost_turn_again(services: Services, shop: Shop, model: WireServer) -> None:
-    """A lease that ran out while Postgres was away: the old task ends, the new one answers, the books are right."""
-    model.script(ENDLESS, Answer("The whole answer"))
+async def test_a_lease_that_ran_out_is_renewed_while_nobody_took_it(
+    services: Services, shop: Shop, model: WireServer
+) -> None:
+    """The same answer goes on, in its gen: the sweep of the instance that runs it leaves it alone."""
+    model.script(Answer("One two three four five six seven eight nine", tokens_per_s=40))
     session = await visit(services, shop)
     async with listening(services, session) as listener:
         turn_id = await begun(services, session)
         await rows(services, EXPIRED, turn_id)
+
+        async def renewed() -> bool:
+            query = "select lease_until > now() or status <> 'running' from turns"
+            return await rows(services, query) == [(True,)]
+
+        await eventually(renewed, "the lease is whole again")
         end = await listener.end()
-        await model.wait_for_abandoned()
+    assert isinstance(end, MessageCompleted)
+    assert end.message.text == "One two three four five six seven eight nine"
+    assert await state(services, turn_id) == ("done", 1, services.instance, 1)
+    assert listener.of(TurnReset) == [] and len(model.requests) == 1
+
+
+@pytest.mark.usefixtures("brisk")
+async def test_a_turn_of_ones_own_that_does_not_run_is_taken_at_once(
+    services: Services, shop: Shop, model: WireServer
+) -> None:
+    """Its task broke, or its commit was never heard of: nobody waits for the lease of whoever is here."""
+    model.script(ENDLESS, Answer("The whole answer"))
+    session = await visit(services, shop)
+    async with listening(services, session) as listener:
+        turn_id = await begun(services, session)
+        await let_go(turn_id)
+        # As long ago as the sweep wants a claim to be.
+        await rows(services, "update turns set lease_until = lease_until - interval '1 second'")
+        end = await listener.end()
     assert isinstance(end, MessageCompleted)
     assert await state(services, turn_id) == ("done", 2, services.instance, 2)
     assert await answers(services) == ["The whole answer"]
+
+
+@pytest.mark.usefixtures("brisk")
+async def test_a_claim_that_was_not_heard_of_is_no_attempt(
+    services: Services, shop: Shop, model: WireServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its commit went through and the answer to it got lost, again and again: nobody has tried the turn, so it is not
+    given up."""
+    model.script(ENDLESS, Answer("The whole answer"))
+    session = await visit(services, shop)
+    unheard = 0
+    claimed = False
+    take_over = turns.take_over
+
+    async def claiming(*args: Any, **named: Any) -> turns.Turn | None:
+        nonlocal claimed
+        row = await take_over(*args, **named)
+        claimed = row is not None
+        return row
+
+    @asynccontextmanager
+    async def cut_after_commit(*args: Any, **named: Any) -> AsyncIterator[Conn]:
+        nonlocal claimed, unheard
+        async with unit_of_work(*args, **named) as conn:
+            yield conn
+        if claimed and unheard <= ATTEMPTS:
+            claimed = False
+            unheard += 1
+            raise Unavailable("postgres", "cut after the commit")
+
+    async with listening(services, session) as listener:
+        turn_id = await begun(services, session)
+        monkeypatch.setattr(turns, "take_over", claiming)
+        monkeypatch.setattr(journal, "unit_of_work", cut_after_commit)
+        await let_go(turn_id)
+        await rows(services, EXPIRED, turn_id)
+        while unheard <= ATTEMPTS:
+            # As long ago as the sweep wants a claim to be.
+            await rows(services, "update turns set lease_until = lease_until - interval '1 second'")
+            await services.supervisor._sweep()
+        await rows(services, "update turns set lease_until = lease_until - interval '1 second'")
+        end = await listener.end()
+    assert isinstance(end, MessageCompleted)
+    assert await state(services, turn_id) == ("done", ATTEMPTS + 3, services.instance, 2)
+
+
+async def let_go(turn_id: str) -> None:
+    """The turn's task ends, and says nothing of it."""
+    [task] = [task for task in asyncio.all_tasks() if task.get_name() == f"turn {turn_id}"]
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.usefixtures("brisk")
+async def test_a_turn_begins_in_one_transaction(services: Services, shop: Shop, model: WireServer) -> None:
+    """One that nobody took: the claim and the event that shows it are committed together, so a crash parts them not."""
+    model.default = lambda _: ENDLESS
+    session = await visit(services, shop)
+    first = await begun(services, session)
+    # A younger one that waits; the first one goes away.
+    waiting = await send(services, session, "And this?")
+    assert waiting.turn_id is not None
+    # From here on nothing is extended, and nothing begun but by hand.
+    await supervisor._cancel([*services.supervisor._keepers, *services.supervisor._background])
+    await let_go(first)
+    await rows(services, "delete from turns where public_id <> %s", waiting.turn_id)
+    await rows(services, "update turns set created_at = now() - interval '3 seconds'")
+    await services.supervisor._sweep()
+    assert (await state(services, waiting.turn_id))[:2] == ("running", 1)
+    together = """
+        select t.xmin = e.xmin from turns t join events e on e.turn_id = t.id
+        where e.type = 'turn.started' and t.public_id = %s
+    """
+    assert await rows(services, together, waiting.turn_id) == [(True,)]
 
 
 @pytest.mark.usefixtures("brisk")
@@ -223,6 +329,7 @@ async def test_after_so_many_attempts_a_turn_is_given_up(services: Services, sho
         turn_id = await begun(services, session)
         waiting = await send(services, session, "And this?")
         await rows(services, "update turns set attempts = %s where public_id = %s", ATTEMPTS, turn_id)
+        await let_go(turn_id)
         await rows(services, EXPIRED, turn_id)
         end, answered = await listener.end(1), await listener.end(2)
     assert isinstance(end, TurnFailed)
@@ -232,6 +339,9 @@ async def test_after_so_many_attempts_a_turn_is_given_up(services: Services, sho
     assert await rows(services, "select error from turns where public_id = %s", turn_id) == [("attempts",)]
     assert isinstance(answered, MessageCompleted)
     assert answered.turn_id == waiting.turn_id, "the conversation goes on"
+    told = "select n.kind, n.details, n.xmin = t.xmin from notifications n join turns t on t.public_id = %s"
+    details = {"turn_id": turn_id, "code": "attempts", "attempts": ATTEMPTS + 1}
+    assert await rows(services, told, turn_id) == [("turn_failed", details, True)], "operators are told, once"
 
 
 @pytest.fixture

@@ -66,6 +66,7 @@ async def test_a_call_cut_off_goes_out_again_with_its_key(
     assert told(model.requests[1]) == [{"stock": 3}]
     [row] = await executions(services, session)
     assert (row.attempt, row.success) == (2, True)
+    assert await rows(services, "select kind from notifications") == []
     assert await recorded_steps(services) == [(1, "llm", "done"), (2, "tool", "done")]
 
 
@@ -93,6 +94,14 @@ async def test_an_unsafe_call_cut_off_is_in_doubt(
     assert (row.success, row.attempt) == (None, 1)
     assert row.error
     assert await recorded_steps(services) == [(1, "llm", "done"), (2, "tool", "unknown")]
+    told_operators = """
+        select n.kind, n.client_id, n.conversation_id, n.details, n.xmin = s.xmin
+        from notifications n join turn_steps s on s.no = 2
+    """
+    details = {"turn_id": turn_id, "call_id": f"{turn_id}:2", "tool_name": "pay"}
+    assert await rows(services, told_operators) == [
+        ("tool_in_doubt", toolshop.id, session.conversation.id, details, True)
+    ], "with the step, once"
 
 
 @pytest.mark.usefixtures("brisk")

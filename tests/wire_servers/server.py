@@ -27,6 +27,8 @@ class WireServer:
         self.default: Callable[[Received], Step] = echo
         # Answers whose reader went away before their end.
         self.abandoned = 0
+        # Answers that were sent to their end, whether or not they were read.
+        self.ended = 0
         self._steps: deque[Step] = deque()
         self._changed = asyncio.Condition()
         self._connections: set[int] = set()
@@ -91,6 +93,7 @@ class WireServer:
         try:
             await response.prepare(request)
             await self._write(request, response, received, answer)
+            self.ended += 1
             await asyncio.sleep(answer.body_ends_after_s)
             if request.transport is not None and not request.transport.is_closing():
                 await response.write_eof()

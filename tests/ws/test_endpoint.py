@@ -1,5 +1,7 @@
 """Sockets that say nothing any more."""
 
+import asyncio
+
 import pytest
 
 from server.settings import Settings
@@ -14,9 +16,11 @@ async def test_a_silent_socket_is_closed(settings: Settings, monkeypatch: pytest
     async with open_desk(settings) as desk:
         shop = await desk.shop()
         async with desk.visit(shop) as (silent, first), desk.visit(shop) as (alive, _):
-            while silent.socket.close_code is None:
+            closed = asyncio.create_task(silent.closed())
+            while not closed.done():
                 await alive.settle()
-            assert await silent.closed() == 4002
+                await asyncio.wait({closed}, timeout=0.1)
+            assert closed.result() == 4002
             await alive.say("Hello")
             await alive.shows("You said: Hello")
         async with desk.visit(shop, proof=first.session, epoch=first.epoch, last_seq=0) as (back, welcome):

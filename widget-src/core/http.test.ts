@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { eventParser, isRefusal, request, type HttpError } from "./http.ts";
 
-const STREAM = ': hello\n\nid: e:1\ndata: {"a":1}\n\ndata: {"b":"x: y"}\n\nid: e:2\ndata:{}\n\n';
+const STREAM = ': hello\n\nid: e:1\ndata: {"a":1}\n\nretry: 900\ndata: {"b":"x: y"}\n\nid: e:2\ndata: {}\n\n';
 
 test("a stream cut anywhere gives the same events", () => {
   const want = [{ id: "e:1", data: '{"a":1}' }, { id: undefined, data: '{"b":"x: y"}' }, { id: "e:2", data: "{}" }];

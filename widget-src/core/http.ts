@@ -4,6 +4,7 @@
  */
 
 import type { ErrorBody, ErrorDetail, FromVisitor, History, MessageSend, SessionCreated, SessionProof, ToVisitor, Welcome } from "./protocol.gen.ts";
+import { backoff } from "./socket.ts";
 
 export type Fetch = (url: string, init?: RequestInit) => Promise<Response>;
 
@@ -64,9 +65,8 @@ export function eventParser(): (piece: string) => ServerEvent[] {
     const blocks = (rest + piece).split("\n\n");
     rest = blocks.pop()!;
     return blocks.flatMap((block) => {
-      const field = (name: string) => new RegExp(`^${name}: ?(.*)`, "m").exec(block)?.[1];
-      const data = field("data");
-      return data ? [{ id: field("id"), data }] : []; // else a comment that keeps proxies awake
+      const [, id, data] = /(?:^id: (.*)\n)?^data: (.*)/m.exec(block) ?? [];
+      return data ? [{ id, data }] : []; // else a comment that keeps proxies awake
     });
   };
 }
@@ -77,7 +77,8 @@ export interface Line {
 }
 
 const ATTEMPTS = 4;
-const LAST = /^(message\.completed|turn\.failed|turn\.stopped|nack)$/;
+/** Frames that end a turn. */
+const LAST = /completed|failed|stopped/;
 
 /** `api` is the server's origin. `refused`: the line could not be opened, and the session decides what then. */
 export function createLine(
@@ -103,39 +104,47 @@ export function createLine(
     const { messages } = await read<History>(fetcher, `${base}sessions/${proof.id}/messages`, proof.token);
     const pending = Object.fromEntries(cids.map((cid) => [cid, messages.some((m) => m.cid === cid) ? 0 : null]));
     // What the session reads of it. No epoch and no seq: what follows is taken as it comes.
-    emit({ type: "welcome", session: proof, resumed: false, pending, epoch: "", head_seq: -1 } as Welcome);
+    emit({ type: "welcome", session: proof, pending } as Welcome);
     emit({ type: "snapshot", up_to_seq: -1, owner: "ai", messages });
   }
 
-  /** The cid makes a second attempt safe, the last event's id makes it go on where it was cut. */
+  /**
+   * The cid makes a second attempt safe, the last event's id makes it go on where it was cut. A stream is whole that ends with the
+   * end of a turn; another is asked for the rest, until there is none (204).
+   */
   async function say({ cid, text: message }: MessageSend) {
     let last: string | undefined;
     for (let attempt = 1; !closed; attempt++) {
       try {
-        const headers: Record<string, string> = { Accept: "text/event-stream", "X-Frontdesk-Key": key };
-        if (last) headers["Last-Event-ID"] = last;
+        const headers = { Accept: "text/event-stream", "X-Frontdesk-Key": key, ...(last && { "Last-Event-ID": last }) };
         const body = { message, session_id: proof!.id, cid, locale };
-        const reader = (await request(fetcher, base + "chat", proof!.token, body, headers)).body!.getReader();
+        const { body: stream } = await request(fetcher, base + "chat", proof!.token, body, headers);
+        if (!stream) return;
+        const reader = stream.getReader();
         const decoder = new TextDecoder();
         const parse = eventParser();
+        let whole = false;
         for (;;) {
           const { done, value } = await reader.read();
-          if (done || closed) return; // where a person owns the conversation it ends without an answer
+          if (done || closed) break;
           for (const { id, data } of parse(decoder.decode(value, { stream: true }))) {
+            attempt = 0;
             last = id || last;
             const f = JSON.parse(data) as ToVisitor;
             emit(f);
-            if (LAST.test(f.type)) return;
+            whole = LAST.test(f.type);
           }
         }
+        if (whole) return;
       } catch (error) {
         const { status = 0, detail } = error as Partial<HttpError>;
-        if ((status && status < 500) || attempt === ATTEMPTS) {
+        // Once something has come the message is stored, and its answer is waited for.
+        if ((status && status < 500) || (attempt === ATTEMPTS && !last)) {
           emit({ type: "nack", cid, code: "http", message: "", ...detail });
           return;
         }
-        await new Promise((done) => setTimeout(done, Math.random() * 1000 * 2 ** attempt));
       }
+      await new Promise((done) => setTimeout(done, backoff(attempt)));
     }
   }
 

@@ -330,20 +330,24 @@ export interface Pong {
   head_seq: number;
 }
 
+/** The first frame, within 10 s. The ticket is good for one socket and 30 s. */
 export interface OperatorHello {
   type: "hello";
   v: number;
   ticket: string;
 }
 
+/** The first page of the inbox, then its rows as they change. Without a client: of all whom the operator serves. */
 export interface InboxWatch {
   type: "inbox.watch";
   client_id?: number | null;
 }
 
+/** Begin or resume. With `epoch` and `last_seq` what was missed comes event by event, where it can. */
 export interface ConversationWatch {
   type: "conversation.watch";
   conversation_id: string;
+  epoch?: string | null;
   last_seq?: number | null;
 }
 
@@ -352,21 +356,25 @@ export interface ConversationUnwatch {
   conversation_id: string;
 }
 
+/** Answer in the AI's place. Refused with `taken` while another operator does. */
 export interface ConversationTake {
   type: "conversation.take";
   conversation_id: string;
 }
 
+/** Give it back to the AI. */
 export interface ConversationRelease {
   type: "conversation.release";
   conversation_id: string;
 }
 
+/** End it. It opens again when the visitor writes. */
 export interface ConversationClose {
   type: "conversation.close";
   conversation_id: string;
 }
 
+/** Say something to the visitor: 1 to 5,000 characters after trimming. Only who has taken the conversation may. */
 export interface OperatorMessageSend {
   type: "message.send";
   conversation_id: string;
@@ -374,7 +382,7 @@ export interface OperatorMessageSend {
   text: string;
 }
 
-/** Steers the AI's next turn, unseen by the visitor. */
+/** Steers the AI's next turn, unseen by the visitor. 1 to 5,000 characters after trimming. */
 export interface WhisperSend {
   type: "whisper.send";
   conversation_id: string;
@@ -387,6 +395,7 @@ export interface OperatorTurnStop {
   turn_id: string;
 }
 
+/** The answer to a `tool.confirm_request`, in the visitor's place. */
 export interface ToolApprove {
   type: "tool.approve";
   conversation_id: string;
@@ -394,26 +403,92 @@ export interface ToolApprove {
   approved: boolean;
 }
 
-/** One line of the inbox. */
+/** Seen by the visitor, from who has taken the conversation. */
+export interface OperatorTypingSet {
+  type: "typing.set";
+  conversation_id: string;
+  on: boolean;
+}
+
+/** An operator as other operators see one. */
+export interface Colleague {
+  id: number;
+  name: string;
+  avatar_url?: string | null;
+}
+
+/** The answer to `hello`. Without `client_id` the operator serves all clients. `watches`: conversations at once. */
+export interface OperatorWelcome {
+  type: "welcome";
+  v: number;
+  operator: Colleague;
+  role: string;
+  heartbeat_s: number;
+  limits: Limits;
+  watches: number;
+  client_id?: number | null;
+}
+
+/** One line of the inbox. `seq` is the conversation's newest event. */
 export interface InboxRow {
   conversation_id: string;
   client_id: number;
+  seq: number;
   owner: "ai" | "closed" | "human" | "queued";
-  preview: string;
   last_activity_at: string;
+  preview?: string | null;
+  operator?: Colleague | null;
   waiting_since?: string | null;
 }
 
+/** The whole first page, most recently active first; takes the place of what was shown. `more`: there are more. */
+export interface InboxPage {
+  type: "inbox.page";
+  rows: InboxRow[];
+  more: boolean;
+  client_id?: number | null;
+}
+
+/** Rows as they are now, of conversations that may be new. One of a lower `seq` than known is to be ignored. */
 export interface InboxUpdated {
   type: "inbox.updated";
   rows: InboxRow[];
 }
 
+/** Whispers are no events: `no` counts them within their conversation, and one may come twice. */
+export interface WhisperRecorded {
+  type: "whisper.recorded";
+  conversation_id: string;
+  no: number;
+  text: string;
+  created_at: string;
+  operator?: Colleague | null;
+}
+
+/** What `welcome` is to a visitor; replay or snapshot follow. `whispers` are the last ones, oldest first. */
+export interface ConversationWatched {
+  type: "conversation.watched";
+  conversation_id: string;
+  client_id: number;
+  epoch: string;
+  head_seq: number;
+  resumed: boolean;
+  whispers?: WhisperRecorded[];
+}
+
+/** A visitor's frame, with the conversation it belongs to. */
+export interface ConversationFrame {
+  type: "conversation.frame";
+  conversation_id: string;
+  frame: MessageCreated | TurnStarted | ToolStarted | ToolFinished | MessageCompleted | TurnFailed | TurnStopped | OwnerChanged | FeedbackRecorded | Welcome | Snapshot | Ack | Nack | MessageDelta | TurnReset | ToolProgress | ToolConfirmRequest | Typing | Error | Drain | Pong;
+}
+
+/** Who is there: the visitor, and the operators who watch. `visitor_online` is absent while it is not known. */
 export interface Presence {
   type: "presence";
   conversation_id: string;
-  visitor_online: boolean;
-  operators: Person[];
+  operators: Colleague[];
+  visitor_online?: boolean | null;
 }
 
 /** What the AI worked with. `cost` is a decimal number of dollars, as text. */
@@ -439,19 +514,49 @@ export interface ToolTrace {
   result?: string | null;
 }
 
-export interface WhisperRecorded {
-  type: "whisper.recorded";
+/** A command about a conversation was carried out, or there was nothing left to do. */
+export interface CommandDone {
+  type: "command.done";
   conversation_id: string;
-  seq: number;
-  text: string;
-  operator: Person;
+  command: string;
 }
 
-/** A visitor's frame, with the conversation it belongs to. */
-export interface ConversationFrame {
-  type: "conversation.frame";
+/** The message is committed. */
+export interface OperatorAck {
+  type: "ack";
   conversation_id: string;
-  frame: MessageCreated | TurnStarted | ToolStarted | ToolFinished | MessageCompleted | TurnFailed | TurnStopped | OwnerChanged | FeedbackRecorded | Welcome | Snapshot | Ack | Nack | MessageDelta | TurnReset | ToolProgress | ToolConfirmRequest | Typing | Error | Drain | Pong;
+  cid: string;
+  message_id: string;
+  seq: number;
+}
+
+/** The message was not stored, and why. */
+export interface OperatorNack {
+  type: "nack";
+  conversation_id: string;
+  cid: string;
+  code: string;
+  message: string;
+  retry_after_ms?: number | null;
+}
+
+/** A frame was refused, or something broke. `command` is the frame's type, where it was understood. */
+export interface OperatorError {
+  type: "error";
+  code: string;
+  message: string;
+  temporary: boolean;
+  field?: string | null;
+  conversation_id?: string | null;
+  command?: string | null;
+  retry_after_ms?: number | null;
+}
+
+/** `heads` are the newest seqs of the watched conversations; absent while Postgres is away. */
+export interface OperatorPong {
+  type: "pong";
+  t: number;
+  heads?: Record<string, number>;
 }
 
 /** `field` names what was wrong; `retry_after_ms` says when the same request may work. */
@@ -618,15 +723,24 @@ export type FromOperator =
   | WhisperSend
   | OperatorTurnStop
   | ToolApprove
-  | TypingSet
+  | OperatorTypingSet
   | Ping;
 
 export type ToOperator =
+  | OperatorWelcome
+  | InboxPage
   | InboxUpdated
+  | ConversationWatched
+  | ConversationFrame
   | Presence
   | TurnTrace
   | ToolTrace
   | WhisperRecorded
-  | ConversationFrame;
+  | CommandDone
+  | OperatorAck
+  | OperatorNack
+  | OperatorError
+  | OperatorPong
+  | Drain;
 
 export type ToVisitor = DurableToVisitor | LiveToVisitor;

@@ -107,10 +107,12 @@ function put(s: State, message: Item): void {
   look(s);
 }
 
-function setTool(s: State, { turn_id, call_id }: { turn_id: string; call_id: string }, change: Partial<Step>): void {
+/** `from`: a frame without a number may come late, and then says nothing of a step that is in another state by now. */
+function setTool(s: State, { turn_id, call_id }: { turn_id: string; call_id: string }, change: Partial<Step>, from?: Step["state"]): void {
   if (s.live?.turn_id !== turn_id) return;
   const { tools = [] } = s.live;
   const old = tools.find((t) => t.call_id === call_id);
+  if (from && old && old.state !== from) return;
   const next: Step = { call_id, label: "", state: "running", ...old, ...change };
   s.live = { ...s.live, tools: old ? tools.map((t) => (t === old ? next : t)) : [...tools, next] };
 }
@@ -143,6 +145,7 @@ function regen(s: State, turn_id: string, gen: number): void {
 
 /** Without `messages` it follows a resume: what was missed has come as events, and one's own messages stand. */
 function restore(s: State, { messages, up_to_seq, owner, operator, live }: Snapshot): void {
+  if (live) regen(s, live.turn_id, live.gen);
   const known = messages ? undefined : s.live;
   // The steps have come as events too, and no snapshot repeats those.
   s.live = live ? { tools: known?.turn_id === live.turn_id ? known.tools : undefined, ...live } : null;
@@ -176,6 +179,8 @@ export function receive(old: State, f: ToVisitor, now: number): State {
   switch (f.type) {
     case "welcome":
       s.gap = false;
+      // Until the snapshot is here, nothing is known of this epoch.
+      if (!f.resumed) s.seq = -1;
       s.epoch = f.epoch;
       s.error = null;
       s.loaded ||= f.resumed || !f.head_seq;
@@ -195,7 +200,8 @@ export function receive(old: State, f: ToVisitor, now: number): State {
     case "turn.started":
       s.waiting = false;
       s.failed = null;
-      s.live = { ...f, n: 0, text: "" };
+      // A snapshot that was read after the events may have told of it.
+      if (s.live?.turn_id !== f.turn_id) s.live = { ...f, n: 0, text: "" };
       break;
     case "message.delta":
       if (s.gap || s.live?.turn_id !== f.turn_id || f.gen < s.live.gen) return old;
@@ -211,10 +217,10 @@ export function receive(old: State, f: ToVisitor, now: number): State {
       setTool(s, f, { label: f.label, state: "running" });
       break;
     case "tool.progress":
-      setTool(s, f, { text: f.text });
+      setTool(s, f, { text: f.text }, "running");
       break;
     case "tool.confirm_request":
-      setTool(s, f, { label: f.label, state: "confirm", text: f.text, expires: Date.parse(f.expires_at) });
+      setTool(s, f, { label: f.label, state: "confirm", text: f.text, expires: Date.parse(f.expires_at) }, "confirm");
       break;
     case "tool.finished":
       setTool(s, f, { state: f.ok ? "done" : "failed", text: f.summary });
@@ -239,11 +245,16 @@ export function receive(old: State, f: ToVisitor, now: number): State {
     case "feedback.recorded":
       return rate(s, f.message_id, f.rating);
     case "ack":
+      s.error = null;
       setDraft(s, f.cid, { state: "stored" });
       break;
     case "nack":
-      setDraft(s, f.cid, { state: "failed", error: f.message });
-      s.limited = Math.max(s.limited, now + (f.retry_after_ms ?? 0));
+      // The session says it again, until it is taken or refused.
+      if (f.code === "unavailable") s.error = f.message;
+      else {
+        setDraft(s, f.cid, { state: "failed", error: f.message });
+        s.limited = Math.max(s.limited, now + (f.retry_after_ms ?? 0));
+      }
       break;
     case "typing":
       if (f.who === "operator") s.typing = f.on ? now + TYPING : 0;

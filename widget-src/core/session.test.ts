@@ -186,6 +186,43 @@ test("a message without an ack is sent again with the heartbeat, with the same c
   assert.equal(sent[0]?.cid, sent[1]?.cid);
 });
 
+test("while the server is without its database, a message is sent again after the time it says, until it is taken", () => {
+  const session = open();
+  session.start();
+  greet();
+  session.send("hi");
+  session.send("and");
+  const cids = session.snap().outbox.map((d) => d.cid);
+  const sent = () => last().frames().flatMap((f) => (f.type === "message.send" ? [f.cid] : []));
+  for (let round = 1; round <= 3; round++) {
+    assert.deepEqual(sent(), Array(round).fill(cids).flat());
+    for (const cid of cids) last().say({ type: "nack", cid, code: "unavailable", message: "A moment.", retry_after_ms: 2000 });
+    assert.deepEqual(session.snap().outbox.map((d) => d.state), ["sending", "sending"]);
+    assert.equal(session.snap().error, "A moment.");
+    mock.timers.tick(1999);
+    assert.equal(sent().length, 2 * round);
+    mock.timers.tick(1);
+  }
+  for (const cid of cids) last().say({ type: "ack", cid, message_id: "m" + cid, seq: 1 });
+  mock.timers.tick(14_000);
+  assert.equal(sent().length, 8);
+  assert.equal(session.snap().error, null);
+});
+
+test("cut off between the welcome of another epoch and its snapshot, it asks for everything", () => {
+  const session = open();
+  session.start();
+  greet({}, 4);
+  last().drop(1006);
+  mock.timers.tick(1);
+  last().open();
+  last().say({ type: "welcome", session: { id: "ses_1", token: "st_1" }, epoch: "e2", head_seq: 9, resumed: false, pending: {}, heartbeat_s: 25 });
+  last().drop(1006);
+  mock.timers.tick(1);
+  last().open();
+  assert.equal(last().frames()[0]?.last_seq, null);
+});
+
 test("what others store stays when this tab's messages are done", () => {
   const session = open();
   session.send("mine");
@@ -331,4 +368,49 @@ test("a refused message can be taken back", () => {
   last().say({ type: "nack", cid, code: "rate_limited", message: "Later", retry_after_ms: 1000 });
   session.remove(cid);
   assert.deepEqual(session.snap().outbox, []);
+});
+
+test("over HTTP a stream that ends before the answer does is asked for the rest, until there is none", async () => {
+  const created = (cid: string, seq: number) => ({ type: "message.created", seq, message: { id: "u" + seq, role: "user", text: "hi", cid, created_at: "" } });
+  const started = { type: "turn.started", seq: 3, turn_id: "t", message_id: "a", gen: 1 };
+  const completed = { type: "message.completed", seq: 4, turn_id: "t", message: { id: "a", role: "assistant", text: "Hello", created_at: "" } };
+  let cut = () => {};
+  const given = [
+    () => stream([created(cid(), 1)]), // another answer goes first
+    () => stream([{ type: "turn.failed", seq: 2, turn_id: "other", code: "x", message: "", retryable: true } as never, started]),
+    () => new Response(new ReadableStream({ start: (c) => (cut = () => c.error(new TypeError("reset"))) })),
+    () => Response.json({ error: { code: "unavailable", message: "A moment.", retry_after_ms: 2000 } }, { status: 503 }),
+    () => stream([completed]),
+    () => stream([created(cid(), 5)]), // people answer
+    () => new Response(null, { status: 204 }),
+  ];
+  const cid = () => (JSON.parse(String(calls[calls.length - 1]!.init?.body)) as { cid: string }).cid;
+  answers = (url) => {
+    if (url.endsWith("/sessions")) return Response.json({ session_id: "ses_h", session_token: "st_h", conversation_id: "c", epoch: "e1" });
+    if (url.endsWith("/messages")) return Response.json({ messages: [] });
+    return given.shift()!();
+  };
+  const pass = async () => {
+    for (let i = 0; i < 20; i++) {
+      cut();
+      await new Promise((done) => setImmediate(done));
+      mock.timers.tick(2_000);
+    }
+  };
+  const session = open();
+  session.send("hi");
+  last().drop(1006);
+  mock.timers.tick(1);
+  last().drop(1006);
+  await pass();
+  assert.deepEqual(session.snap().messages.map((m) => m.text), ["hi", "Hello"]);
+  session.send("hi");
+  await pass();
+  assert.deepEqual(given, []);
+  assert.deepEqual(session.snap().messages.map((m) => m.text), ["hi", "Hello", "hi"]);
+  assert.deepEqual(session.snap().outbox, []);
+  const chats = calls.filter((c) => c.url.endsWith("/chat"));
+  const ids = chats.map((c) => (c.init!.headers as Record<string, string>)["Last-Event-ID"]);
+  assert.deepEqual(ids, [undefined, "e1:1", "e1:3", "e1:3", "e1:3", undefined, "e1:5"]);
+  session.close();
 });

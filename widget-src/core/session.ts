@@ -90,6 +90,7 @@ export function createSession({ key, api, shelf, locale, page, changed, emit, he
   let head = -1; // the server's newest seq at the last pong
   let before: string | null | undefined; // where the next page of history ends; null: there is none
   let fetching = false;
+  let later: ReturnType<typeof setTimeout> | undefined;
 
   const socket = createSocket(api.replace("http", "ws") + "/api/v1/ws", { open: hello, text: decode, down, ping }, options.makeSocket, options.random);
 
@@ -109,7 +110,10 @@ export function createSession({ key, api, shelf, locale, page, changed, emit, he
 
   const isAwaiting = (s: State) => s.waiting || !!s.live;
   const pending = () => snap.outbox.filter((d) => d.state === "sending");
-  const transmit = (cid: string, text: string) => say({ type: "message.send", cid, text });
+  /** Says again what is not known to be stored, and is so old (ms). The cids make that safe. */
+  const resend = (age = 0) => {
+    for (const { cid, text, at } of pending()) if (Date.now() - at >= age) say({ type: "message.send", cid, text });
+  };
 
   function say(frame: FromVisitor) {
     if (line) line.send(frame);
@@ -124,7 +128,7 @@ export function createSession({ key, api, shelf, locale, page, changed, emit, he
       key,
       session: proof,
       epoch,
-      last_seq: epoch && seq >= 0 ? seq : null,
+      last_seq: seq < 0 ? null : seq,
       identity,
       locale: locale(),
       page_url: page(),
@@ -151,7 +155,7 @@ export function createSession({ key, api, shelf, locale, page, changed, emit, he
         welcomed = true;
         set({ link: "online", http: !!line });
         if (!line) socket.beat(frame.heartbeat_s);
-        for (const { cid, text } of pending()) transmit(cid, text);
+        resend();
         break;
       case "snapshot":
         before = undefined;
@@ -166,8 +170,13 @@ export function createSession({ key, api, shelf, locale, page, changed, emit, he
       case "owner.changed":
         if (counted) emit("handoff", frame);
         break;
-      case "turn.failed":
       case "nack":
+        // One timer for all of them, else each answer to many would ask for all of them again.
+        clearTimeout(later);
+        later = setTimeout(resend, frame.retry_after_ms ?? UNACKED);
+        emit("error", frame);
+        break;
+      case "turn.failed":
       case "error":
         emit("error", frame);
         break;
@@ -192,9 +201,8 @@ export function createSession({ key, api, shelf, locale, page, changed, emit, he
   }
 
   function ping(): string {
-    const t = Date.now();
-    for (const { cid, text, at } of pending()) if (t - at > UNACKED) transmit(cid, text);
-    return JSON.stringify({ type: "ping", t });
+    resend(UNACKED);
+    return JSON.stringify({ type: "ping", t: Date.now() });
   }
 
   function down(code: number, final: boolean, opened: boolean) {
@@ -254,7 +262,7 @@ export function createSession({ key, api, shelf, locale, page, changed, emit, he
   function send(text: string) {
     const cid = newCid();
     set(draft(snap, cid, text, Date.now()));
-    if (snap.link === "online") transmit(cid, text);
+    if (snap.link === "online") say({ type: "message.send", cid, text });
     else if (snap.link === "idle") start();
     else socket.nudge();
   }

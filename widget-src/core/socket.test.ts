@@ -119,3 +119,22 @@ test("the server's own wait wins, and a stopped socket stays down", () => {
   mock.timers.tick(60_000);
   assert.equal(made.length, 2);
 });
+
+test("a connection that is given up after 30 s of health waits from the shortest too", () => {
+  socket.start();
+  for (let loss = 0; loss < 6; loss++) {
+    last().drop(1006);
+    mock.timers.tick(20_000);
+  }
+  last().open();
+  for (let rest = 0; rest < 2; rest++) {
+    mock.timers.tick(15_000);
+    last().say({});
+  }
+  const count = made.length;
+  socket.again();
+  mock.timers.tick(249);
+  assert.equal(made.length, count);
+  mock.timers.tick(1);
+  assert.equal(made.length, count + 1);
+});

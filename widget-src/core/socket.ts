@@ -68,6 +68,7 @@ export function createSocket(
     clearTimeout(retry);
     clearTimeout(silence);
     clearInterval(pulse);
+    if (since && Date.now() - since >= HEALTHY) attempt = 0;
     since = 0;
     beating = probing = false;
     retry = undefined;
@@ -84,7 +85,6 @@ export function createSocket(
   const lost = (code = 1006) => {
     const opened = since > 0;
     const final = isFinal(code);
-    if (opened && Date.now() - since >= HEALTHY) attempt = 0;
     drop();
     stopped ||= final;
     on.down(code, final, opened);

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable
 
 from redis.asyncio import Redis
 
@@ -33,12 +34,21 @@ _STRANGER = "what the website says about this visitor is not what the business's
 
 
 class LiveData:
-    """Does what a tool with an `Endpoint` does. Shared by all turns of an instance."""
+    """Does what a tool with an `Endpoint` does. Shared by all turns of an instance. `away`: Redis need not be asked."""
 
-    def __init__(self, egress: Egress, vault: Vault, redis: Redis, limiter: RateLimiter, databases: Databases) -> None:
+    def __init__(
+        self,
+        egress: Egress,
+        vault: Vault,
+        redis: Redis,
+        limiter: RateLimiter,
+        databases: Databases,
+        *,
+        away: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._egress = egress
         self._vault = vault
-        answers = LiveAnswers(EndpointCache(redis))
+        answers = LiveAnswers(EndpointCache(redis, away=away))
         self._http = HttpEndpoints(Fetcher(egress, Authorizer(egress)), limiter, answers)
         self._sql = DatabaseEndpoints(databases, answers)
         self._connections: OrderedDict[tuple[int, str, bytes], Connection] = OrderedDict()

@@ -1,4 +1,4 @@
-"""One public route as data: what serves it and what the OpenAPI document says of it, so that they cannot drift."""
+"""One route as data: what serves it and what the OpenAPI document says of it, so that they cannot drift."""
 
 from collections.abc import Awaitable, Callable
 from typing import Literal
@@ -11,7 +11,7 @@ from starlette.routing import Route
 from server.services import Services
 
 Handler = Callable[[Request, Services], Awaitable[Response]]
-Credential = Literal["secret key", "session token", "public key"]
+Credential = Literal["secret key", "session token", "public key", "operator session"]
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -26,7 +26,8 @@ class Parameter(msgspec.Struct, frozen=True):
 class Endpoint(msgspec.Struct, frozen=True):
     """`refuses` are the error statuses beyond 500; every one has the body `ErrorBody`.
 
-    `also` are statuses besides `status` that are no refusals: 304 without a body, others with the same body.
+    `also` are statuses besides `status` that are no refusals: 204 and 304 without a body, others with the same body.
+    `stream` says what comes as server-sent events, for a caller that accepts those.
     """
 
     method: Literal["GET", "POST"]
@@ -38,6 +39,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     status: int = 200
     about: str = ""
     media_type: str = "application/json"
+    stream: str = ""
     parameters: tuple[Parameter, ...] = ()
     credentials: tuple[Credential, ...] = ()
     also: tuple[int, ...] = ()

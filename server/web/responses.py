@@ -57,6 +57,11 @@ def bearer(request: Request) -> str:
     return credential.strip()
 
 
+def peer(request: Request) -> str:
+    """The caller's address; behind a proxy uvicorn has put the forwarded one here."""
+    return request.client.host if request.client else "unknown"
+
+
 def request_id(request: Request) -> str:
     """What the log, the answer and the person who asks about it share."""
     found: str | None = request.scope.get("state", {}).get("request_id")

@@ -1,0 +1,1 @@
+drop index conversations_last_activity_at_idx;
