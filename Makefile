@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Node trusts the certificates that the machine trusts, as pip does.
 export NODE_USE_SYSTEM_CA := 1
 
-.PHONY: help run test install check fmt types bench protocol screenshots lock clean
+.PHONY: help run test install check fmt types bench chaos protocol screenshots lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ fmt: .venv/installed ## Formats the Python and repairs what ruff can
 
 bench: install ## Frontdesk beside a bare relay: CPU a token, time to first token, memory a socket, a step of tools
 	$(BIN)/python -m bench $(ARGS)
+
+chaos: install ## What must never happen, tried for: the whole table takes an hour; ROWS=kills,points SEED=7 SIZE=small
+	$(BIN)/python -m tests.chaos $(if $(ROWS),--rows $(ROWS)) $(if $(SEED),--seed $(SEED)) $(if $(SIZE),--size $(SIZE)) $(ARGS)
 
 protocol: .venv/installed ## Writes the TypeScript and the JSON Schema of the wire from server/protocol/
 	$(BIN)/frontdesk protocol
