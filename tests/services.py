@@ -93,7 +93,7 @@ def with_database(url: str, name: str) -> str:
 @pytest.fixture(scope="session")
 def worker_redis_url(run_dir: Path, worker_id: str) -> Iterator[str]:
     """This worker's own Redis. Tests want `redis_url`, which is empty."""
-    with embedded.redis(run_dir.with_name(f"{run_dir.name}-{worker_id}"), durable=False) as url:
+    with embedded.redis_alone(run_dir.with_name(f"{run_dir.name}-{worker_id}"), durable=False) as url:
         yield url
 
 

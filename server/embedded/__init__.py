@@ -8,6 +8,6 @@ and they stop with the last one, however it ends (`supervisor.py` says how). Bot
 current user (and root) can open, so nothing is reachable from a network and the addresses stay the same for ever.
 """
 
-from server.embedded.attach import Services, redis, services
+from server.embedded.attach import Services, redis_alone, services
 
-__all__ = ["Services", "redis", "services"]
+__all__ = ["Services", "redis_alone", "services"]

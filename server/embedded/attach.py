@@ -41,7 +41,7 @@ def services(data_dir: Path, *, durable: bool = True) -> Iterator[Services]:
 
 
 @contextmanager
-def redis(data_dir: Path, *, durable: bool = True) -> Iterator[str]:
+def redis_alone(data_dir: Path, *, durable: bool = True) -> Iterator[str]:
     """The URL of a Redis alone, in a directory of its own; otherwise as `services`."""
     with _attached(data_dir, ("redis",), durable) as urls:
         yield urls["redis"]

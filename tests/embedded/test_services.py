@@ -431,7 +431,7 @@ def as_nobody() -> Callable[[str], str]:
 
 def test_sockets_answer_only_through_files(data_dir: Path) -> None:
     """Redis speaks on the socket of its URL."""
-    with embedded.redis(data_dir, durable=False) as url, socket.socket(socket.AF_UNIX) as connection:
+    with embedded.redis_alone(data_dir, durable=False) as url, socket.socket(socket.AF_UNIX) as connection:
         connection.connect(urlsplit(url).path)
         connection.sendall(b"PING\r\n")
         assert connection.recv(16) == b"+PONG\r\n"
