@@ -17,6 +17,7 @@ from server.repositories.conversations import Conversation
 from server.repositories.events import Event
 from server.repositories.messages import MessageRow
 from server.repositories.pool import Pool, reading
+from server.repositories.turns import Turn
 
 # Messages in a snapshot; older ones come by `GET .../messages?before=`.
 SNAPSHOT_MESSAGES = 50
@@ -45,8 +46,9 @@ class Recoverer:
     async def recover(self, conversation: Conversation, *, epoch: str | None, last_seq: int | None) -> Recovery:
         """`conversation` names it; its state is read anew. Raises Unavailable, NotFound."""
         if last_seq is not None and epoch == conversation.epoch:
-            # The answer first: if it ends before the replay is read, the replay has its end.
-            live = await self.live(conversation)
+            # The turn first: if it ends before the replay is read, the replay has its end. Its text and its tools last,
+            # so that they are no older than the events.
+            turn = await self._running(conversation)
             replay = await self._journal.replay(
                 client_id=conversation.client_id, conversation_id=conversation.id, after=last_seq
             )
@@ -54,11 +56,10 @@ class Recoverer:
             # A seq that was never given out comes from another life of the conversation.
             if replay.complete and last_seq <= now.last_seq:
                 head = replay.events[-1].seq if replay.events else last_seq
-                if live is not None and _ended(live, replay.events):
-                    live = None
                 snapshot = None
-                if live is not None:
+                if turn is not None and not _ended(turn, replay.events):
                     person = await self._operator(now)
+                    live = await self._said(turn)
                     snapshot = Snapshot(up_to_seq=head, owner=_owner(now), operator=person, live=live)
                 return Recovery(resumed=True, events=replay.events, snapshot=snapshot, up_to=head)
         now = await self._now(conversation)
@@ -83,10 +84,15 @@ class Recoverer:
 
     async def live(self, conversation: Conversation) -> LiveAnswer | None:
         """The running answer so far."""
+        turn = await self._running(conversation)
+        return None if turn is None else await self._said(turn)
+
+    async def _running(self, conversation: Conversation) -> Turn | None:
         async with reading(self._pool) as conn:
-            turn = await turns.running(conn, client_id=conversation.client_id, conversation_id=conversation.id)
-        if turn is None:
-            return None
+            return await turns.running(conn, client_id=conversation.client_id, conversation_id=conversation.id)
+
+    async def _said(self, turn: Turn) -> LiveAnswer:
+        """What the turn has said so far; nothing where that is not known."""
         said = await self._live.get(turn.public_id, turn.gen)
         if said is None or said.gen != turn.gen:
             return LiveAnswer(turn_id=turn.public_id, message_id=turn.answer_id, gen=turn.gen, n=0, text="")
@@ -145,9 +151,9 @@ def as_message(row: MessageRow) -> Message:
     )
 
 
-def _ended(live: LiveAnswer, events: list[Event]) -> bool:
-    """Whether a running answer's end is among these events."""
-    mark = f'"turn_id":"{live.turn_id}"'.encode()
+def _ended(turn: Turn, events: list[Event]) -> bool:
+    """Whether a turn's end is among these events."""
+    mark = f'"turn_id":"{turn.public_id}"'.encode()
     return any(event.type in TURN_ENDS and mark in event.payload for event in events)
 
 

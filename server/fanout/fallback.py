@@ -256,13 +256,18 @@ class Fallback:
 
     async def _look_at_all(self) -> None:
         """At every conversation with local subscribers, in one statement."""
-        returned, heads = self._returned, self._rooms.heads()
-        await self._look_at(heads)
-        self._looked_at = _now()
-        if returned:
-            # Only an answer that is running can have lost something that no event brings.
-            self._rooms.resync(await self._board.answering(heads) if heads else ())
-            self._returned = False
+        # Redis may come back once more while this looks.
+        returned, self._returned = self._returned, False
+        heads = self._rooms.heads()
+        try:
+            await self._look_at(heads)
+            self._looked_at = _now()
+            if returned:
+                # Only an answer that is running can have lost something that no event brings.
+                self._rooms.resync(await self._board.answering(heads) if heads else ())
+        except BaseException:
+            self._returned |= returned
+            raise
 
     async def _look_at(self, heads: dict[str, int]) -> None:
         self._due.clear()

@@ -49,7 +49,18 @@ class Reader:
     `begin`, then `release` what it gave, then frames come; `leave` at the end.
     """
 
-    __slots__ = ("_catching", "_conversation", "_gap", "_held", "_live", "_services", "_sink", "_whole", "seq")
+    __slots__ = (
+        "_again",
+        "_catching",
+        "_conversation",
+        "_gap",
+        "_held",
+        "_live",
+        "_services",
+        "_sink",
+        "_whole",
+        "seq",
+    )
 
     def __init__(
         self,
@@ -73,6 +84,8 @@ class Reader:
         # after we have read the text that it belongs to.
         self._live: LiveAnswer | None = None
         self._catching: asyncio.Task[None] | None = None
+        # Whether something may have been missed since that began.
+        self._again = False
 
     # --- from the hub
 
@@ -91,8 +104,10 @@ class Reader:
             self.resync()
 
     def resync(self) -> None:
-        """Reads from the journal what was missed."""
-        if self._held is None and self._conversation is not None:
+        """Reads from the journal what was missed; once more afterwards, when it is being read already."""
+        if self._held is not None:
+            self._again = True
+        elif self._conversation is not None:
             self._held = []
             self._catching = asyncio.create_task(self._catch_up(self._conversation), name="catch up")
 
@@ -135,6 +150,9 @@ class Reader:
         held, self._held = self._held or [], None
         for seq, payload in held:
             self.deliver(seq, payload)
+        if self._again:
+            self._again = False
+            self.resync()
 
     async def leave(self) -> None:
         """Hears nothing any more. Whatever else happens meanwhile, nothing is sent after this was called."""
