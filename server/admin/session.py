@@ -5,8 +5,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.admin import gate
+from server.admin.gate import Caller, guarded
 from server.cache.rate_limit import Limit
-from server.protocol.admin import LinkSignIn, OperatorInfo, SignedIn, SignIn, SocketTicket
+from server.protocol.admin.session import LinkSignIn, OperatorInfo, SignedIn, SignIn, SocketTicket
 from server.services import Services
 from server.staff import Signed
 from server.staff.staff import SESSION_S, TICKET_S
@@ -39,21 +40,18 @@ async def link(request: Request, services: Services) -> Response:
     return _signed_in(services, site, token, signed, new=True)
 
 
-async def me(request: Request, services: Services) -> Response:
-    caller = await gate.reading(request, services)
+async def me(_request: Request, services: Services, caller: Caller) -> Response:
     return _signed_in(services, caller.site, caller.token, caller.signed, new=False)
 
 
-async def logout(request: Request, services: Services) -> Response:
-    caller = await gate.changing(request, services)
+async def logout(_request: Request, services: Services, caller: Caller) -> Response:
     await services.staff.sign_out(caller.token)
     response = Response(status_code=204, headers=_PRIVATE)
     _set_cookie(response, caller.site, "", max_age=0)
     return response
 
 
-async def ticket(request: Request, services: Services) -> Response:
-    caller = await gate.changing(request, services)
+async def ticket(_request: Request, services: Services, caller: Caller) -> Response:
     made = await services.staff.ticket(caller.signed)
     return json(SocketTicket(ticket=made, expires_in_s=int(TICKET_S)), headers=_PRIVATE)
 
@@ -104,36 +102,24 @@ ENDPOINTS = (
         about=_ABOUT + "A link works once, within 15 minutes.",
         refuses=(400, 401, 403, 413, 422, 429, 503),
     ),
-    Endpoint(
-        "GET",
-        "/api/v1/admin/me",
-        me,
-        "Who is signed in",
-        SignedIn,
-        credentials=("operator session",),
-        refuses=(401, 403, 503),
-    ),
-    Endpoint(
+    guarded("GET", "/me", me, "Who is signed in", SignedIn, needs="operator"),
+    guarded(
         "POST",
-        "/api/v1/admin/logout",
+        "/logout",
         logout,
         "Sign out",
         None,
+        needs="operator",
         status=204,
         about="Closes the sockets that the session has opened, within 5 s.",
-        parameters=(gate.CSRF,),
-        credentials=("operator session",),
-        refuses=(401, 403, 503),
     ),
-    Endpoint(
+    guarded(
         "POST",
-        "/api/v1/admin/ws-ticket",
+        "/ws-ticket",
         ticket,
         "Get a ticket for the console's socket",
         SocketTicket,
+        needs="operator",
         about="For one `hello` on `GET /api/v1/admin/ws`.",
-        parameters=(gate.CSRF,),
-        credentials=("operator session",),
-        refuses=(401, 403, 503),
     ),
 )

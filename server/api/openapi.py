@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, Response
 
 from server.protocol.http import ErrorBody
 from server.services import Services
-from server.web.endpoint import Credential, Endpoint
+from server.web.endpoint import Credential, Endpoint, Parameter
 
 _SCHEMES: dict[Credential, dict[str, Any]] = {
     "secret key": {
@@ -36,9 +36,9 @@ _MEANING = {
     304: "Not changed since",
     400: "Malformed: not JSON, not UTF-8, too deep",
     401: "No or a bad key or token",
-    403: "Origin not allowed, the client is suspended, or no CSRF token",
+    403: "Origin not allowed, the client is suspended, no CSRF token, or another role is needed",
     404: "Not there, or not yours",
-    409: "It was done before: the cid was used for another message, or the call has ended",
+    409: "It was done before, or changed meanwhile; `code` says which",
     410: "Too late: nobody waits for it any more",
     413: "The body is too large",
     422: "A field is wrong; `field` names it",
@@ -100,20 +100,34 @@ def _operation(endpoint: Endpoint, ref: dict[type[msgspec.Struct], dict[str, Any
             "required": True,
             "content": {"application/json": {"schema": ref[endpoint.takes]}},
         }
-    if endpoint.parameters:
-        operation["parameters"] = [
-            {
-                "name": each.name,
-                "in": each.where,
-                "required": each.required,
-                "description": each.about,
-                "schema": {"type": "string"},
-            }
-            for each in endpoint.parameters
-        ]
+    if parameters := [*map(_parameter, endpoint.parameters), *_query(endpoint.asks)]:
+        operation["parameters"] = parameters
     if endpoint.credentials:
         operation["security"] = [{_scheme(name): []} for name in endpoint.credentials]
     return operation
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "in": parameter.where,
+        "required": parameter.required,
+        "description": parameter.about,
+        "schema": {"type": "string"},
+    }
+
+
+def _query(asks: type[msgspec.Struct] | None) -> list[dict[str, Any]]:
+    """The fields of the struct, each with its own schema."""
+    if asks is None:
+        return []
+    (_,), components = msgspec.json.schema_components([asks], ref_template="#/components/schemas/{name}")
+    schema = components[asks.__name__]
+    required = schema.get("required", [])
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": each}
+        for name, each in schema["properties"].items()
+    ]
 
 
 def _tag(path: str) -> str:

@@ -10,7 +10,7 @@ import click
 from server import ids
 from server.cli.shared import Group, data_dir_option, database, json_option, print_json, secret_keys
 from server.net.signing import Keyring
-from server.protocol.admin import Role
+from server.protocol.admin.session import Role
 from server.repositories.operators import Operator
 from server.repositories.pool import open_pool
 from server.staff.accounts import Accounts

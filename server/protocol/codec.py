@@ -52,6 +52,17 @@ def decode_body(raw: bytes, kind: type[T]) -> T:
     return _decode(msgspec.json.Decoder(kind), raw)
 
 
+def decode_query(given: dict[str, str], kind: type[T]) -> T:
+    """The query of a URL, whose values are all text. Raises Invalid with the field, for an unknown one too."""
+    known = {field.encode_name for field in msgspec.structs.fields(kind)}  # type: ignore[arg-type]  # T is a struct
+    if unknown := sorted(set(given) - known):
+        raise Invalid(f"`{unknown[0]}` is not a parameter; there are {', '.join(sorted(known))}", field=unknown[0])
+    try:
+        return msgspec.convert(given, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+
+
 def _decode_frame(decoder: msgspec.json.Decoder[T], raw: str) -> T:
     # A character is at most 4 bytes: the encoding is only needed near the limit.
     if len(raw) * 4 > limits.FRAME_BYTES and len(raw.encode()) > limits.FRAME_BYTES:

@@ -28,14 +28,16 @@ class Endpoint(msgspec.Struct, frozen=True):
 
     `also` are statuses besides `status` that are no refusals: 204 and 304 without a body, others with the same body.
     `stream` says what comes as server-sent events, for a caller that accepts those.
+    `takes` is the body, `asks` the query: each field one parameter.
     """
 
-    method: Literal["GET", "POST"]
+    method: Literal["GET", "POST", "PUT", "DELETE"]
     path: str
     handler: Handler
     summary: str
     returns: type[msgspec.Struct] | None
     takes: type[msgspec.Struct] | None = None
+    asks: type[msgspec.Struct] | None = None
     status: int = 200
     about: str = ""
     media_type: str = "application/json"

@@ -35,12 +35,29 @@ async def body(request: Request, kind: type[Body]) -> Body:
     return given
 
 
-def _check_storable(given: msgspec.Struct) -> None:
+def query(request: Request, kind: type[Body]) -> Body:
+    """The URL's query as a struct. Raises Invalid that names the parameter."""
+    given = codec.decode_query(dict(request.query_params), kind)
+    _check_storable(given)
+    return given
+
+
+def _check_storable(value: object, at: str = "") -> None:
     """Postgres stores no NUL. Raises Invalid that names the field."""
-    for field in given.__struct_fields__:
-        value = getattr(given, field)
-        if isinstance(value, str) and "\0" in value:
-            raise Invalid(f"`{field}` may not contain U+0000", field=field)
+    match value:
+        case str():
+            if "\0" in value:
+                raise Invalid(f"`{at}` may not contain U+0000", field=at)
+        case msgspec.Struct():
+            for field in value.__struct_fields__:
+                _check_storable(getattr(value, field), f"{at}.{field}" if at else field)
+        case dict():
+            for name, each in value.items():
+                _check_storable(name, at)
+                _check_storable(each, f"{at}.{name}" if at else str(name))
+        case list():
+            for each in value:
+                _check_storable(each, f"{at}[...]")
 
 
 def unchanged(request: Request, etag: str) -> bool:

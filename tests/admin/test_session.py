@@ -19,6 +19,11 @@ from tests.flows.support import Desk, open_desk, use_up
 from tests.staffing import PASSWORD, hire
 
 PUBLIC = "https://desk.example"
+NEEDS = {
+    f"GET {BASE}/me": "operator",
+    f"POST {BASE}/logout": "operator",
+    f"POST {BASE}/ws-ticket": "operator",
+}
 
 
 @pytest.fixture
@@ -89,6 +94,7 @@ async def test_the_whole_way(two: Desk) -> None:
             "name": "Ann",
             "role": "operator",
             "client_id": shop.id,
+            "avatar_url": None,
         }
         other.http.cookies = console.http.cookies
         other.headers["x-csrf-token"] = told["csrf"]

@@ -1,4 +1,4 @@
-"""Bodies of the console's JSON API, `/api/v1/admin/...`. `api/openapi` is generated from these."""
+"""Signing in."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -24,14 +24,14 @@ class LinkSignIn(Wire, frozen=True):
 
 
 class OperatorInfo(Wire, frozen=True):
-    """Without `client_id` the operator serves all clients."""
+    """With `client_id` null the operator serves all clients."""
 
     id: int
     email: str
     name: str
     role: Role
-    client_id: int | None = None
-    avatar_url: str | None = None
+    client_id: int | None
+    avatar_url: str | None
 
 
 class SignedIn(Wire, frozen=True):
