@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 
 from server.repositories.operators import Operator
-from tests.flows.support import PATIENCE_S
+from tests.flows.peer import PATIENCE_S
 from tests.staffing import PASSWORD
 
 BASE = "/api/v1/admin"

@@ -23,7 +23,6 @@ from server.net import webhooks
 from server.net.signing import Keyring
 from server.net.vault import SIGNING_SECRET, Vault
 from server.repositories import client_tools, clients, prices, tools
-from server.repositories.clients import Client
 from server.repositories.migrations import upgrade
 from server.repositories.pool import Pool, open_pool, reading
 from server.repositories.prices import PriceRow
@@ -32,6 +31,7 @@ from tests.chaos import weather
 from tests.chaos.forks import Child, ForkServer
 from tests.chaos.model import Model, model_server
 from tests.chaos.webhook import Webhook, webhook_server
+from tests.flows.support import Shop
 from tests.services import with_database
 from tests.support import MODEL, SECRET_KEYS
 
@@ -55,25 +55,6 @@ TOOLS = {"look_up": "read_only", "reserve": "idempotent", "pay": "unsafe"}
 
 _numbers = itertools.count(1)
 _READY = re.compile(rb"instance ready.*\b(ins_\w+)")
-
-
-class Shop(msgspec.Struct, frozen=True):
-    """A client without limits, whose tools are TOOLS."""
-
-    client: Client
-    secret_key: str
-
-    @property
-    def id(self) -> int:
-        return self.client.id
-
-    @property
-    def key(self) -> str:
-        return self.client.public_key
-
-    @property
-    def origin(self) -> str:
-        return self.client.allowed_origins[0]
 
 
 class Instance:

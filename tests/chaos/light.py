@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import msgspec
 
-from tests.chaos.cluster import Shop
+from tests.flows.support import Shop
 
 # Seconds of the widget's first pause, its longest one, and between two pings (protocol).
 FIRST_PAUSE_S, LONGEST_PAUSE_S, HEARTBEAT_S = 0.5, 20.0, 25.0

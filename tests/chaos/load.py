@@ -10,9 +10,10 @@ import msgspec
 
 from server.protocol import codec
 from server.protocol.visitor import Ack, Error, MessageDelta, Nack, ToVisitor, TurnFailed
-from tests.chaos.cluster import Cluster, Shop
+from tests.chaos.cluster import Cluster
 from tests.chaos.model import question
 from tests.chaos.visitor import Line, Sent, Visitor
+from tests.flows.support import Shop
 
 # Seconds that a visitor waits for an ack or an answer: longer than any outage of a row. A row's own end is earlier.
 WAIT_S = 900.0

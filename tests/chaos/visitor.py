@@ -22,9 +22,10 @@ from websockets.typing import Origin
 from server.protocol import VERSION, codec
 from server.protocol.parts import Message
 from server.protocol.visitor import Drain, Error, Hello, MessageSend, Nack, Ping, SessionProof, ToVisitor, Welcome
-from tests.chaos.cluster import PATIENCE_S, Instance, Shop
+from tests.chaos.cluster import PATIENCE_S, Instance
 from tests.chaos.page import Ended, Page, Seen, Sent
 from tests.chaos.recordings import Line, Recording
+from tests.flows.support import Shop
 
 __all__ = ["Ended", "Line", "Recording", "Seen", "Sent", "Visitor", "connection", "first_to", "visiting"]
 

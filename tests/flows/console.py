@@ -7,11 +7,9 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
 from websockets.typing import Origin
 
 from server.protocol import VERSION, codec
-from server.protocol.base import Frame
 from server.protocol.operator import (
     CommandDone,
     ConversationFrame,
@@ -28,12 +26,12 @@ from server.protocol.operator import (
     OperatorWelcome,
     ToOperator,
 )
-from server.protocol.visitor import Durable, Ping, ToVisitor
 from server.repositories import operators
 from server.repositories.operators import Operator
 from server.repositories.pool import reading
 from server.staff import Signed, Staff
-from tests.flows.support import PATIENCE_S, Desk, Shop, new_cid
+from tests.flows.peer import PATIENCE_S, Peer
+from tests.flows.support import Desk, Reader, Shop, new_cid
 from tests.flows.view import View
 
 T = TypeVar("T")
@@ -71,42 +69,21 @@ async def staff_of(desk: Desk, shop: Shop | None, *, role: str = "operator", nam
     return Sign(desk, operator, token, signed)
 
 
-class Watched:
-    """What came of one conversation: the visitor's frames, to the byte, and what a console makes of them."""
+class Watched(Reader):
+    """What came of one conversation, and what a console makes of it."""
 
     def __init__(self, view: View | None = None) -> None:
+        super().__init__()
         self.view = view or View()
-        self.frames: list[ToVisitor] = []
-        self.payloads: list[bytes] = []
-
-    def events(self) -> list[bytes]:
-        """The durable frames so far, to the byte."""
-        return [raw for raw, frame in zip(self.payloads, self.frames, strict=True) if isinstance(frame, Durable)]
-
-    def of(self, kind: type[T]) -> list[T]:
-        return [frame for frame in self.frames if isinstance(frame, kind)]
 
 
-class Console:
+class Console(Peer[ToOperator]):
     """One socket of an operator."""
 
     def __init__(self, socket: ClientConnection, sign: Sign) -> None:
-        self.socket = socket
+        super().__init__(socket)
         self.sign = sign
-        self.frames: list[ToOperator] = []
         self.of_conversation: dict[str, Watched] = {}
-
-    def of(self, kind: type[T]) -> list[T]:
-        """The frames of a kind so far."""
-        return [frame for frame in self.frames if isinstance(frame, kind)]
-
-    async def send(self, *frames: Frame) -> None:
-        for frame in frames:
-            await self.raw(codec.encode(frame))
-
-    async def raw(self, data: bytes | str) -> None:
-        """A text frame, whatever is in it."""
-        await self.socket.send(data, text=True)
 
     async def read(self) -> ToOperator:
         """The next frame. A visitor's is taken out of its wrapping by its bytes, not by what they mean."""
@@ -122,13 +99,6 @@ class Console:
             watched.frames.append(frame.frame)
             watched.view.apply(frame.frame)
         return frame
-
-    async def next(self, kind: type[T], where: Callable[[T], bool] = lambda _: True) -> T:
-        """Reads on until a frame of this kind."""
-        while True:
-            frame = await self.read()
-            if isinstance(frame, kind) and where(frame):
-                return frame
 
     async def sees(self, conversation_id: str, kind: type[T], where: Callable[[T], bool] = lambda _: True) -> T:
         """Reads on until a visitor's frame of this kind comes of this conversation."""
@@ -173,23 +143,8 @@ class Console:
         return await self.next(OperatorAck, lambda ack: ack.cid == cid)
 
     async def settle(self) -> OperatorPong:
-        """Reads all that was sent before now: the pong comes after it."""
-        t = float(next(_numbers))
-        await self.send(Ping(t=t))
-        return await self.next(OperatorPong, lambda pong: pong.t == t)
-
-    async def closed(self) -> int:
-        """Reads on to the close; its code."""
-        try:
-            while True:
-                await self.read()
-        except ConnectionClosed as gone:
-            assert gone.rcvd is not None, "the connection broke without a close frame"
-            return gone.rcvd.code
-
-    def cut(self) -> None:
-        """The network goes away: no close frame, nothing."""
-        self.socket.transport.abort()
+        """Reads all that was sent before now."""
+        return await self.ponged(OperatorPong)
 
 
 @asynccontextmanager

@@ -19,7 +19,8 @@ from websockets.typing import Origin
 from server.protocol.visitor import Welcome
 from server.repositories.pool import open_pool
 from server.settings import Settings
-from tests.flows.support import PATIENCE_S, Desk, Shop, Tab
+from tests.flows.peer import PATIENCE_S
+from tests.flows.support import Desk, Shop, Tab
 from tests.flows.view import View
 from tests.support import SECRET_KEYS
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from server.protocol import codec
 from server.protocol.visitor import Durable, MessageCompleted, Snapshot, ToVisitor, TurnFailed, TurnStopped
-from tests.flows.support import PATIENCE_S
+from tests.flows.peer import PATIENCE_S
 from tests.flows.view import Gap, View
 
 # A segment this small keeps the kernel's buffers small on both sides: a reader which does not read is felt soon.

@@ -9,16 +9,15 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 import msgspec
 import redis.asyncio
 import uvicorn
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
 from websockets.typing import Origin
 
 from server import ids
@@ -27,14 +26,12 @@ from server.cli.run import uvicorn_config
 from server.llm.pricing import seed_prices
 from server.net.signing import Keyring
 from server.protocol import VERSION, codec
-from server.protocol.base import Frame
 from server.protocol.visitor import (
     Ack,
     Durable,
     Hello,
     MessageCompleted,
     MessageSend,
-    Ping,
     Pong,
     SessionProof,
     ToVisitor,
@@ -47,12 +44,9 @@ from server.repositories.clients import Client
 from server.repositories.pool import Pool, open_pool, reading
 from server.repositories.prices import PriceRow
 from server.settings import Settings
+from tests.flows.peer import PATIENCE_S, Frames, Peer
 from tests.flows.view import Gap, View
 
-# Seconds after which a test gives up waiting for something that takes milliseconds.
-PATIENCE_S = 30.0
-
-T = TypeVar("T")
 _numbers = itertools.count(1)
 
 
@@ -113,40 +107,27 @@ class Shop(msgspec.Struct, frozen=True):
         return self.client.allowed_origins[0]
 
 
-class Reader:
-    """What came over one socket, in order."""
+class Reader(Frames[ToVisitor]):
+    """What a visitor was sent, in order and to the byte."""
 
     def __init__(self) -> None:
-        self.frames: list[ToVisitor] = []
+        super().__init__()
         self.payloads: list[bytes] = []
-
-    def of(self, kind: type[T]) -> list[T]:
-        """The frames of a kind so far."""
-        return [frame for frame in self.frames if isinstance(frame, kind)]
 
     def events(self) -> list[bytes]:
         """The durable frames so far, to the byte."""
         return [raw for raw, frame in zip(self.payloads, self.frames, strict=True) if isinstance(frame, Durable)]
 
 
-class Tab(Reader):
+class Tab(Peer[ToVisitor], Reader):
     """One tab of a browser on a shop's website."""
 
     def __init__(self, socket: ClientConnection, shop: Shop, view: View) -> None:
-        super().__init__()
-        self.socket = socket
+        super().__init__(socket)
         self.shop = shop
         self.view = view
         self.welcome: Welcome | None = None
         self._asks_again = False
-
-    async def send(self, *frames: Frame) -> None:
-        for frame in frames:
-            await self.raw(codec.encode(frame))
-
-    async def raw(self, data: bytes | str) -> None:
-        """A text frame, whatever is in it."""
-        await self.socket.send(data, text=True)
 
     async def read(self) -> ToVisitor:
         """The next frame. A missing delta makes the tab say hello again, as the protocol has it."""
@@ -169,13 +150,6 @@ class Tab(Reader):
             self._asks_again = True
             proof, epoch = self.welcome.session, self.welcome.epoch
             await self.send(Hello(v=VERSION, key=self.shop.key, session=proof, epoch=epoch, last_seq=self.view.seq))
-
-    async def next(self, kind: type[T], where: Callable[[T], bool] = lambda _: True) -> T:
-        """Reads on until a frame of this kind."""
-        while True:
-            frame = await self.read()
-            if isinstance(frame, kind) and where(frame):
-                return frame
 
     async def hello(self, proof: SessionProof | None = None, **fields: Any) -> Welcome:
         """Says hello with the shop's key."""
@@ -201,23 +175,8 @@ class Tab(Reader):
             await self.read()
 
     async def settle(self) -> Pong:
-        """Reads all that was sent before now: the pong comes after it."""
-        t = float(next(_numbers))
-        await self.send(Ping(t=t))
-        return await self.next(Pong, lambda pong: pong.t == t)
-
-    async def closed(self) -> int:
-        """Reads on to the close; its code."""
-        try:
-            while True:
-                await self.read()
-        except ConnectionClosed as gone:
-            assert gone.rcvd is not None, "the connection broke without a close frame"
-            return gone.rcvd.code
-
-    def cut(self) -> None:
-        """The network goes away: no close frame, nothing."""
-        self.socket.transport.abort()
+        """Reads all that was sent before now."""
+        return await self.ponged(Pong)
 
 
 class Desk:
@@ -256,6 +215,29 @@ class Desk:
         async with reading(self.pool) as conn:
             cursor = await conn.execute(query.encode(), values)
             return await cursor.fetchall() if cursor.description else []
+
+    async def flood(self, conversation_id: str, through: int) -> None:
+        """So many events more that the conversation's last one is `through`: votes on its newest answer."""
+        await self.rows(
+            """
+            with many as (
+                insert into events (conversation_id, seq, client_id, type, payload)
+                select c.id, n, c.client_id, 'feedback.recorded', json_build_object(
+                    'type', 'feedback.recorded', 'seq', n, 'message_id', m.public_id, 'rating', 'up')
+                from conversations c
+                join lateral (
+                    select public_id from messages where conversation_id = c.id and role = 'assistant'
+                    order by id desc limit 1
+                ) m on true
+                cross join generate_series(c.last_seq + 1, %s) n
+                where c.public_id = %s returning seq
+            )
+            update conversations set last_seq = (select max(seq) from many) where public_id = %s
+            """,
+            through,
+            conversation_id,
+            conversation_id,
+        )
 
     async def fingerprint(self) -> list[tuple[Any, ...]]:
         """The number of rows of every table and a digest of all of them: equal when nothing changed."""

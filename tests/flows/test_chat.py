@@ -20,7 +20,8 @@ from server.protocol.visitor import (
     TurnStop,
     TurnStopped,
 )
-from tests.flows.support import PATIENCE_S, Desk, Shop, sse
+from tests.flows.peer import PATIENCE_S
+from tests.flows.support import Desk, Shop, sse
 from tests.wire_servers import Answer, Failure, WireServer
 
 

@@ -19,7 +19,8 @@ from websockets.typing import Origin
 from server.protocol.visitor import MessageCompleted, MessageSend, SessionProof, TurnFailed
 from server.repositories.pool import open_pool
 from tests.flows.fixtures import llm_at, settings_for
-from tests.flows.support import PATIENCE_S, Desk, Shop, Tab
+from tests.flows.peer import PATIENCE_S
+from tests.flows.support import Desk, Shop, Tab
 from tests.flows.view import View
 from tests.support import SECRET_KEYS
 from tests.wire_servers import Answer, Failure, WireServer, wire_server

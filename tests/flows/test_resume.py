@@ -85,20 +85,8 @@ async def test_too_far_behind_is_told_whole(desk: Desk) -> None:
     shop = await desk.shop()
     async with desk.visit(shop) as (tab, first):
         await tab.say("Hello")
-        answer = await tab.next(MessageCompleted)
-    await desk.rows(
-        """
-        with many as (
-            insert into events (conversation_id, seq, client_id, type, payload)
-            select c.id, n, c.client_id, 'feedback.recorded', json_build_object(
-                'type', 'feedback.recorded', 'seq', n, 'message_id', %s::text, 'rating', 'up')
-            from conversations c, generate_series(4, %s) n returning seq
-        )
-        update conversations set last_seq = (select max(seq) from many)
-        """,
-        answer.message.id,
-        journal.REPLAY_EVENTS + 3,
-    )
+        await tab.end()
+    await desk.flood(first.conversation_id, journal.REPLAY_EVENTS + 3)
     for seen, resumed in ((2, False), (3, True)):
         view = View()
         view.seq = seen

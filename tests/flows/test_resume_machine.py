@@ -43,7 +43,8 @@ from server.repositories.events import NewEvent
 from server.repositories.pool import unit_of_work
 from server.turns import intake
 from server.ws import admission
-from tests.flows.support import PATIENCE_S, Desk, Shop, Tab, new_cid
+from tests.flows.peer import PATIENCE_S
+from tests.flows.support import Desk, Shop, Tab, new_cid
 from tests.flows.view import View
 from tests.wire_servers import Answer, Received, WireServer
 

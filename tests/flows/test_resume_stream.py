@@ -246,21 +246,9 @@ async def test_too_far_behind_is_told_whole(desk: Desk, model: WireServer) -> No
     model.script(Answer("Hello"), Answer("One two three four five six", stall_after=4))
     async with desk.visit(shop) as (tab, welcome):
         await tab.say("Hello")
-        answer = await tab.next(MessageCompleted)
-        await desk.rows(
-            """
-            with many as (
-                insert into events (conversation_id, seq, client_id, type, payload)
-                select c.id, n, c.client_id, 'feedback.recorded', json_build_object(
-                    'type', 'feedback.recorded', 'seq', n, 'message_id', %s::text, 'rating', 'up')
-                from conversations c, generate_series(4, %s) n returning seq
-            )
-            update conversations set last_seq = (select max(seq) from many)
-            """,
-            answer.message.id,
-            journal.REPLAY_EVENTS + 3,
-        )
+        await tab.end()
         head = journal.REPLAY_EVENTS + 3
+        await desk.flood(welcome.conversation_id, head)
         source = asking(shop, welcome)
         source.last_id = f"{welcome.epoch}:2"
         await source.connect(desk.url)

@@ -15,7 +15,8 @@ from server.protocol import codec
 from server.protocol.visitor import ToolConfirmRequest, ToVisitor
 from server.repositories import client_tools, endpoints, integrations, tools
 from server.repositories.pool import reading
-from tests.flows.support import PATIENCE_S, Desk, Shop, Tab
+from tests.flows.peer import PATIENCE_S
+from tests.flows.support import Desk, Shop, Tab
 from tests.tools.webhook_server import Received, Reply, WebhookServer, says
 from tests.turns.toolkit import SCHEMA
 from tests.wire_servers import ToolUse

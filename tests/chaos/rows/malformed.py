@@ -17,12 +17,13 @@ import psutil
 from server.protocol import limits
 from tests.chaos.broken import figures
 from tests.chaos.checkers import check_everything
-from tests.chaos.cluster import Cluster, Shop
+from tests.chaos.cluster import Cluster
 from tests.chaos.light import masked
 from tests.chaos.model import question
 from tests.chaos.table import Figure, Row, percentile
 from tests.chaos.visitor import Visitor, visiting
 from tests.chaos.world import World
+from tests.flows.support import Shop
 
 # Connections at the same time.
 AT_ONCE = 40

@@ -17,12 +17,13 @@ import psutil
 
 from server.protocol.visitor import Welcome
 from tests.chaos.checkers import check_everything, figures
-from tests.chaos.cluster import Cluster, Instance, Shop
+from tests.chaos.cluster import Cluster, Instance
 from tests.chaos.light import masked
 from tests.chaos.model import question
 from tests.chaos.table import Figure, Row, percentile
 from tests.chaos.visitor import Visitor, visiting
 from tests.chaos.world import World
+from tests.flows.support import Shop
 
 MEMORY_EACH = 512 * 1024
 # Characters of an answer, and of one of its tokens: long ones, so that the rig's own work is small.

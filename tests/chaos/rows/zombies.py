@@ -15,12 +15,13 @@ import httpx
 from server.turns.lease import LEASE_S
 from tests.chaos.broken import Broken, figures
 from tests.chaos.checkers import check_everything
-from tests.chaos.cluster import PATIENCE_S, Cluster, Instance, Shop
+from tests.chaos.cluster import PATIENCE_S, Cluster, Instance
 from tests.chaos.model import question
 from tests.chaos.table import Figure, Row
 from tests.chaos.visitor import Visitor, first_to
 from tests.chaos.webhook import Called
 from tests.chaos.world import World
+from tests.flows.support import Shop
 
 # Leases that an owner stands still.
 LEASES = 3.0
