@@ -33,8 +33,10 @@ _RECONNECT_S = 3.0
 _SERVER_SETTINGS = (
     # Our statements take milliseconds; one of 10 s is stuck behind a lock or a missing index.
     "set statement_timeout = '10s'; "
-    # A process that is frozen within a transaction must not keep its locks.
-    "set idle_in_transaction_session_timeout = '5s'"
+    # A process that is frozen within a transaction must not keep its locks: whoever takes over what it ran needs them.
+    "set idle_in_transaction_session_timeout = '5s'; "
+    # The same where its pipeline is open: for Postgres that is not idle. Below a lease. From PostgreSQL 17 on.
+    "select set_config(name, '10s', false) from pg_settings where name = 'transaction_timeout'"
 )
 # Notice a peer that vanished without a word: probed after 10 s of silence, dead 15 s later; what we sent unanswered
 # counts in milliseconds.

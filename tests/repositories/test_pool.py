@@ -6,10 +6,12 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import AsyncCursor
 
 from server import errors, ids
 from server.repositories import clients, conversations, events, faults, messages, turns, usage
-from server.repositories.pool import Pool, check, open_pool, reading, unit_of_work
+from server.repositories.conversations import LockedConversation
+from server.repositories.pool import Conn, Pool, check, open_pool, reading, unit_of_work
 from tests.repositories.conftest import Shop
 from tests.repositories.wire import wire
 
@@ -198,14 +200,42 @@ async def test_the_server_ends_what_hangs(pool: Pool) -> None:
         rows = await (
             await conn.execute(
                 "select name, setting from pg_settings "
-                "where name in ('statement_timeout', 'idle_in_transaction_session_timeout', 'application_name')"
+                "where name like '%_timeout' and setting <> '0' and source = 'session' or name = 'application_name'"
             )
         ).fetchall()
     assert dict(rows) == {
         "statement_timeout": "10000",
         "idle_in_transaction_session_timeout": "5000",
+        "transaction_timeout": "10000",
         "application_name": "test",
     }
+
+
+async def test_a_process_frozen_within_its_pipeline_gives_up_its_locks(
+    pool: Pool, database_url: str, pizza: Shop
+) -> None:
+    """It holds the conversation and says nothing more: the next one gets it, and what the first writes is refused."""
+    frozen = await open_pool(database_url, max_size=1, application_name="frozen")
+    try:
+        async with reading(frozen) as conn:
+            await conn.execute("set transaction_timeout = '200ms'")
+        with pytest.raises(errors.Unavailable):
+            async with unit_of_work(frozen) as conn:
+                assert await (await _lock(conn, pizza)).fetchone() is not None
+                async with unit_of_work(pool) as other:
+                    assert await (await _lock(other, pizza)).fetchone() is not None
+                await conversations.advance(
+                    conn, client_id=pizza.id, conversation_id=pizza.cnv, last_seq=9, messages_added=1
+                )
+    finally:
+        await frozen.close()
+    async with reading(pool) as conn:
+        found = await (await _lock(conn, pizza)).fetchone()
+    assert found is not None and found.last_seq == 0
+
+
+async def _lock(conn: Conn, shop: Shop) -> AsyncCursor[LockedConversation]:
+    return await conversations.lock(conn, client_id=shop.id, conversation_id=shop.cnv)
 
 
 def test_an_unknown_error_stays_what_it_was() -> None:
