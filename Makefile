@@ -24,7 +24,7 @@ run: install ## Frontdesk on http://localhost:8000 with its own Postgres, Redis 
 	$(BIN)/frontdesk dev $(ARGS)
 
 test: install check ## Every check and every test, on the real services and a real browser
-	$(NODE_PATH_FIRST) node --test --test-reporter=dot 'widget-src/**/*.test.ts'
+	$(NODE_PATH_FIRST) node --test --test-reporter=dot 'widget-src/**/*.test.ts' 'admin/**/*.test.ts'
 	$(BIN)/python -m tests.browser.chromium --ensure
 	$(BIN)/python -m tests.mariadb --ensure
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal $(ARGS)

@@ -3,15 +3,17 @@
 //   node esbuild.config.js            once; fails when a bundle is over its limit
 //   node esbuild.config.js --watch    again at every change
 //
-// For each entry: NAME.js, its copy NAME.<hash>.js that may be cached for ever, and of both a .gz and a .br made here, so
-// that the server compresses nothing. manifest.json says what there is; it is written last.
-import { createHash } from "node:crypto";
+// For a script: NAME.js, its copy NAME.<hash>.js that may be cached for ever, and of both a .gz and a .br made here, so
+// that the server compresses nothing. For the console: scripts/assets/console.js. manifest.json says what there is; it is
+// written last.
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, watch, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { brotliCompressSync, constants, gzipSync } from "node:zlib";
 import * as esbuild from "esbuild";
 import { minify } from "terser";
+import { consoleOptions, publishConsole } from "./scripts/assets/console.js";
+import { cssAsText } from "./scripts/assets/css_text.js";
+import { hashOf, kilobytes, pack, writePacked } from "./scripts/assets/pack.js";
 
 const root = dirname(fileURLToPath(import.meta.url));
 
@@ -19,10 +21,20 @@ const root = dirname(fileURLToPath(import.meta.url));
 export const entries = [
   {
     name: "widget",
+    kind: "script",
     source: join(root, "widget-src", "index.tsx"),
     limits: { raw: 50 * 1024, gzip: 20 * 1024 },
-    // Why not Preact itself: see the head of this file.
+    // Why not Preact itself: see the head of that one.
     alias: { preact: join(root, "widget-src", "dom", "render.ts") },
+  },
+  {
+    name: "admin",
+    kind: "console",
+    source: "admin/index.tsx",
+    styles: "admin/styles/index.css",
+    start: "admin/inbox/index.tsx",
+    icon: join(root, "admin", "icon.svg"),
+    limits: { gzip: 150 * 1024 },
   },
 ];
 const demo = join(root, "widget-src", "demo");
@@ -36,23 +48,12 @@ const docs = [
 ];
 const target = ["es2021", "safari14.1"];
 
-/** `import css from "./x.css"` gives the minified text, for a style element in a shadow root. */
-const cssAsText = {
-  name: "css-as-text",
-  setup(build) {
-    build.onLoad({ filter: /\.css$/ }, async ({ path }) => {
-      const options = { entryPoints: [path], bundle: true, minify: true, write: false, metafile: true, target };
-      const { outputFiles, metafile } = await esbuild.build({ ...options, legalComments: "none", logLevel: "silent" });
-      const watchFiles = Object.keys(metafile.inputs).map((file) => join(process.cwd(), file));
-      return { contents: outputFiles[0].text.trimEnd(), loader: "text", watchFiles };
-    });
-  },
-};
-
 const version = () => /^version = "(.+)"$/m.exec(readFileSync(join(root, "pyproject.toml"), "utf8"))[1];
 
-/** esbuild's options for one entry; the bundle stays in memory until its size is known. */
-const options = ({ name, source, alias }) => ({
+const define = () => ({ __VERSION__: JSON.stringify(version()), "process.env.NODE_ENV": '"production"' });
+
+/** esbuild's options for one script; the bundle stays in memory until its size is known. */
+const scriptOptions = ({ name, source, alias }) => ({
   entryPoints: { [name]: source },
   outdir: root, // nothing is written there, esbuild only wants a name
   write: false,
@@ -67,8 +68,8 @@ const options = ({ name, source, alias }) => ({
   jsxImportSource: "preact",
   alias,
   nodePaths: [join(root, "node_modules")],
-  define: { __VERSION__: JSON.stringify(version()), "process.env.NODE_ENV": '"production"' },
-  plugins: [cssAsText],
+  define: define(),
+  plugins: [cssAsText(target)],
   logLevel: "warning",
 });
 
@@ -78,28 +79,22 @@ async function squeezed(text) {
   return Buffer.from(code);
 }
 
-const kilobytes = (bytes) => `${(bytes / 1024).toFixed(1)} KB`;
-
-/** Writes one bundle with its copies and gives its line of the manifest. Throws, and writes nothing, over the limits. */
+/** Writes one script with its copies and gives its line of the manifest. Throws, and writes nothing, over the limits. */
 export function publish({ name, limits }, bytes, folder) {
-  const gzip = gzipSync(bytes, { level: 9 });
-  const brotli = brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } });
+  const packed = pack(bytes);
+  const { gzip, brotli } = packed;
   const sizes = `${name}.js: ${kilobytes(bytes.length)} raw, ${kilobytes(gzip.length)} gzip, ${kilobytes(brotli.length)} brotli`;
   if (bytes.length > limits.raw || gzip.length > limits.gzip) {
     throw new Error(`${sizes}: over the limit of ${kilobytes(limits.raw)} raw, ${kilobytes(limits.gzip)} gzip`);
   }
-  const hash = createHash("sha256").update(bytes).digest("hex").slice(0, 16);
+  const hash = hashOf(bytes);
   const hashed = `${name}.${hash}.js`;
   const stale = new RegExp(`^${name}\\.[0-9a-f]{16}\\.js(\\.gz|\\.br)?$`);
   mkdirSync(folder, { recursive: true });
   for (const file of readdirSync(folder)) {
     if (stale.test(file) && !file.startsWith(hashed)) rmSync(join(folder, file));
   }
-  for (const file of [`${name}.js`, hashed]) {
-    writeFileSync(join(folder, file), bytes);
-    writeFileSync(join(folder, `${file}.gz`), gzip);
-    writeFileSync(join(folder, `${file}.br`), brotli);
-  }
+  for (const file of [`${name}.js`, hashed]) writePacked(folder, file, packed);
   console.log(sizes);
   return { file: hashed, hash, raw: bytes.length, gzip: gzip.length, brotli: brotli.length };
 }
@@ -123,12 +118,17 @@ function copyDocs(folder) {
   for (const file of docs) cpSync(file, join(folder, "docs", basename(file)));
 }
 
+const options = (entry) => (entry.kind === "console" ? consoleOptions(entry, root, define()) : scriptOptions(entry));
+
 /** Builds the entries into the folder. */
 export async function build(wanted, folder) {
   const manifest = {};
   for (const entry of wanted) {
-    const { outputFiles } = await esbuild.build(options(entry));
-    manifest[entry.name] = publish(entry, await squeezed(outputFiles[0].text), folder);
+    const built = await esbuild.build(options(entry));
+    manifest[entry.name] =
+      entry.kind === "console"
+        ? publishConsole(entry, built, folder, root)
+        : publish(entry, await squeezed(built.outputFiles[0].text), folder);
   }
   copyDemo(folder);
   copyStrings(folder);
@@ -142,10 +142,13 @@ async function rebuildAtEveryChange(wanted, folder) {
     const publishing = {
       name: "publish",
       setup(build) {
-        build.onEnd(({ errors, outputFiles }) => {
-          if (errors.length > 0) return; // esbuild has printed them
+        build.onEnd((built) => {
+          if (built.errors.length > 0) return; // esbuild has printed them
           try {
-            manifest[entry.name] = publish(entry, outputFiles[0].contents, folder);
+            const isConsole = entry.kind === "console";
+            manifest[entry.name] = isConsole
+              ? publishConsole(entry, built, folder, root)
+              : publish(entry, built.outputFiles[0].contents, folder);
             writeManifest(manifest, folder);
           } catch (error) {
             console.error(error.message);

@@ -14,7 +14,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 _ROOT = Path(__file__).parent
 _MODULES = ("package.json", "package-lock.json", ".npmrc")
-_FRONT_ENDS = (*_MODULES, "pyproject.toml", "esbuild.config.js", "scripts/docs", "widget-src")
+_BUILD = ("pyproject.toml", "esbuild.config.js", "scripts/assets", "scripts/docs")
+_FRONT_ENDS = (*_MODULES, *_BUILD, "widget-src", "admin")
 _VOCABULARY = (*_MODULES, "scripts/vocabulary.mjs")
 
 

@@ -3,10 +3,7 @@
 Answers to a wrong key, a wrong token and somebody else's session are the same, so that nothing can be probed.
 """
 
-import re
 import time
-from ipaddress import IPv6Address
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -19,7 +16,7 @@ from server.net.vault import IDENTITY_SECRET, Vault
 from server.repositories import clients, conversations, visitors
 from server.repositories.clients import Client
 from server.repositories.conversations import Conversation
-from server.repositories.pool import Pool, reading, unit_of_work
+from server.repositories.pool import Conn, Pool, reading, unit_of_work
 
 logger = log.get("access")
 
@@ -27,7 +24,6 @@ logger = log.get("access")
 CLIENT_AGE_S = 3.0
 # Rows kept; past it the oldest goes. A client is about 2 KB.
 CLIENTS_KEPT = 2_000
-_HOST = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?\.?")
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -132,22 +128,40 @@ class Access:
             return await self.adopt_session(client, session_id=session_id), False
         return begun, True
 
+    async def begin_session(self, conn: Conn, client: Client, *, channel: str, locale: str | None) -> Session:
+        """Begins a conversation in the open transaction, with what else belongs to it."""
+        return await self._create(conn, client, ids.session_id(), channel=channel, locale=locale, user_identifier=None)
+
     async def _begin(
         self, client: Client, session_id: str, *, channel: str, locale: str | None, user_identifier: str | None
     ) -> Session:
-        token = ids.session_token()
         async with reading(self._pool) as conn:
-            conversation = await conversations.create(
-                conn,
-                client_id=client.id,
-                public_id=ids.conversation_id(),
-                session_id=session_id,
-                session_token_hash=self._keyring.digest("session-token", token),
-                epoch=ids.epoch(),
-                channel=channel,
-                locale=locale or client.locale,
-                user_identifier=user_identifier,
+            return await self._create(
+                conn, client, session_id, channel=channel, locale=locale, user_identifier=user_identifier
             )
+
+    async def _create(
+        self,
+        conn: Conn,
+        client: Client,
+        session_id: str,
+        *,
+        channel: str,
+        locale: str | None,
+        user_identifier: str | None,
+    ) -> Session:
+        token = ids.session_token()
+        conversation = await conversations.create(
+            conn,
+            client_id=client.id,
+            public_id=ids.conversation_id(),
+            session_id=session_id,
+            session_token_hash=self._keyring.digest("session-token", token),
+            epoch=ids.epoch(),
+            channel=channel,
+            locale=locale or client.locale,
+            user_identifier=user_identifier,
+        )
         return Session(client, conversation, token)
 
     async def adopt_session(self, client: Client, *, session_id: str) -> Session:
@@ -212,36 +226,6 @@ def check_origin(client: Client, origin: str | None) -> None:
     """Raises Forbidden unless the browser's `Origin` is one of the client's. Compared whole: scheme, host, port."""
     if origin is None or origin not in client.allowed_origins:
         raise Forbidden("this website is not among the client's allowed origins", code="origin_not_allowed")
-
-
-def normal_origin(text: str) -> str | None:
-    """`https://Shop.example:443/x` as a browser sends it, `https://shop.example`; None when it is not an origin."""
-    try:
-        parts = urlsplit(text.strip())
-        port = parts.port
-    except ValueError:
-        return None
-    if parts.scheme not in {"http", "https"} or parts.username is not None:
-        return None
-    host = _normal_host(parts.hostname or "")
-    if host is None:
-        return None
-    usual = {"http": 80, "https": 443}[parts.scheme]
-    return f"{parts.scheme}://{host}" + (f":{port}" if port not in {None, usual} else "")
-
-
-def _normal_host(host: str) -> str | None:
-    """A host as browsers write it: lower case, an international name as Punycode, an IPv6 address in brackets."""
-    if ":" in host:
-        try:
-            return f"[{IPv6Address(host)}]"
-        except ValueError:
-            return None
-    try:
-        ascii_host = host.encode("idna").decode()
-    except UnicodeError:
-        return None
-    return ascii_host if _HOST.fullmatch(ascii_host) else None
 
 
 def _active(client: Client) -> Client:

@@ -16,9 +16,11 @@ from starlette.routing import WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from server import log
+from server.admin.page import Page
 from server.admin.routes import ENDPOINTS as CONSOLE
 from server.api.middleware import LastResort, RequestLog
 from server.api.routes import routes
+from server.assets import static_path
 from server.errors import FrontdeskError, Malformed, NotFound, RequestError
 from server.services import Services, open_services
 from server.settings import Settings, load
@@ -40,6 +42,7 @@ def create_app(settings: Settings) -> Starlette:
     async def lifespan(_app: Starlette) -> AsyncIterator[State]:
         async with open_services(settings) as services:
             sockets = Sockets(services)
+            services.vitals.count_sockets(sockets.count)
             reaper = asyncio.create_task(sockets.reap(), name="socket reaper")
             try:
                 yield State(services=services, sockets=sockets)
@@ -53,6 +56,7 @@ def create_app(settings: Settings) -> Starlette:
             WebSocketRoute("/api/v1/ws", Socket(Sockets.visitor)),
             WebSocketRoute("/api/v1/admin/ws", Socket(Sockets.operator)),
             *routes(CONSOLE, demo=settings.demo),
+            *Page(static_path()).routes(),
         ],
         middleware=[
             Middleware(RequestLog),

@@ -116,13 +116,17 @@ class Entry:
         return self._events
 
     async def inbox_row(self) -> InboxRow | None:
-        """What changed for those who watch the inbox; None when nothing did. After the commit, without a round trip."""
+        """What changed for those who watch the inbox; None when nothing did, and for the console's own chats. After the
+        commit, without a round trip."""
+        if self.conversation.channel == conversations.CONSOLE:
+            return None
         now = await self._advanced.fetchone() if self._shown and self._advanced is not None else None
         return None if now is None else _inbox_row(self.conversation, self.next_seq - 1, self._preview, now)
 
 
 class Replay(msgspec.Struct, frozen=True):
-    """Events after a seq, in order. `complete` is False when there were more than a replay may hold."""
+    """Events after a seq, in order. `complete` is False when there were more than a replay may hold, and when retention
+    has removed some of them. Without events: when it has removed them all, that is not seen here."""
 
     events: list[Event]
     complete: bool
@@ -170,7 +174,8 @@ class Journal:
                 conn, client_id=client_id, conversation_id=conversation_id, seq=after, limit=REPLAY_EVENTS + 1
             )
         small = len(found) <= REPLAY_EVENTS and sum(len(event.payload) for event in found) <= REPLAY_BYTES
-        return Replay(found if small else [], small)
+        whole = not found or found[-1].seq == after + len(found)
+        return Replay(found, True) if small and whole else Replay([], False)
 
 
 def _inbox_row(conversation: Conversation, seq: int, preview: str | None, now: Advanced) -> InboxRow:

@@ -19,5 +19,6 @@ TURNS_RUNNING = Gauge("frontdesk_turns_running", "Turns this instance runs now."
 FIRST_TOKEN = Histogram(
     "frontdesk_first_token_seconds", "From the call of the model to its first text.", ("provider",), registry=REGISTRY
 )
+MODEL_CALLS = Counter("frontdesk_model_calls", "Calls of models ended.", ("provider", "outcome"), registry=REGISTRY)
 TOOL_CALLS = Counter("frontdesk_tool_calls", "Calls of tools ended.", ("outcome",), registry=REGISTRY)
 TOOL_SECONDS = Histogram("frontdesk_tool_seconds", "From a tool's call to its end.", registry=REGISTRY)

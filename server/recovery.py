@@ -9,7 +9,7 @@ import msgspec
 
 from server.errors import NotFound
 from server.fanout.live import LiveTexts
-from server.journal import Journal
+from server.journal import Journal, Replay
 from server.protocol.parts import LiveAnswer, Message, Owner, Person, Rating, Role, TokenUsage, ToolState
 from server.protocol.visitor import TURN_ENDS, Snapshot
 from server.repositories import conversations, messages, operators, turns
@@ -53,6 +53,8 @@ class Recoverer:
                 client_id=conversation.client_id, conversation_id=conversation.id, after=last_seq
             )
             now = await self._now(conversation)
+            if replay.complete and not replay.events and now.last_seq > last_seq:
+                replay = await self._later(conversation, after=last_seq)
             # A seq that was never given out comes from another life of the conversation.
             if replay.complete and last_seq <= now.last_seq:
                 head = replay.events[-1].seq if replay.events else last_seq
@@ -81,6 +83,13 @@ class Recoverer:
             live=await self.live(conversation),
         )
         return Recovery(resumed=False, events=[], snapshot=snapshot, up_to=now.last_seq)
+
+    async def _later(self, conversation: Conversation, *, after: int) -> Replay:
+        """There are later events and none was found: they came meanwhile, or retention has removed them."""
+        replay = await self._journal.replay(
+            client_id=conversation.client_id, conversation_id=conversation.id, after=after
+        )
+        return replay if replay.events else Replay([], complete=False)
 
     async def live(self, conversation: Conversation) -> LiveAnswer | None:
         """The running answer so far."""

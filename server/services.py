@@ -14,12 +14,14 @@ from server import ids, log
 from server.access import Access
 from server.cache.context import ContextCache
 from server.cache.rate_limit import RateLimiter
+from server.clients import Clients
 from server.errors import Unavailable
 from server.fanout.hub import Hub
 from server.fanout.live import LiveTexts
 from server.fanout.signals import Signals
 from server.journal import Journal
 from server.llm import tokens
+from server.llm.figures import ModelCalls
 from server.llm.registry import Registry, build_registry
 from server.net.egress import Egress
 from server.net.signing import Keyring
@@ -28,7 +30,10 @@ from server.recovery import Recoverer
 from server.repositories.notices import LISTENER, Noticeboard
 from server.repositories.pool import Pool, open_pool
 from server.settings import Settings
+from server.sightings import Sightings
 from server.staff import Staff
+from server.staff.accounts import Accounts
+from server.staff.passwords import Passwords
 from server.tools.catalogue import Catalogue
 from server.tools.live.data import LiveData
 from server.tools.runner import Runner
@@ -38,16 +43,23 @@ from server.tools.webhook.n8n import N8n
 from server.turns.accounting import Accounting
 from server.turns.approval import Approvals
 from server.turns.calls import Calls
+from server.turns.cases.asking import Asker
+from server.turns.cases.running import CaseRuns
+from server.turns.cases.saving import Cases
 from server.turns.commands import Commands
 from server.turns.context import ContextBuilder
+from server.turns.draft import Drafts
 from server.turns.ending import Ending
 from server.turns.engine import Engine
 from server.turns.handover import Handover
 from server.turns.intake import Intake
+from server.turns.playground import Playground
 from server.turns.quiet import Quiet
 from server.turns.stopping import Stopping
 from server.turns.summary import Summariser
 from server.turns.supervisor import Supervisor
+from server.turns.traffic import Traffic, secrets_of
+from server.turns.vitals import Vitals
 from server.turns.writing import Writer
 
 logger = log.get("services")
@@ -74,7 +86,10 @@ class Services(msgspec.Struct, frozen=True):
     egress: Egress
     callbacks: Callbacks
     access: Access
+    clients: Clients
+    sightings: Sightings
     staff: Staff
+    accounts: Accounts
     limiter: RateLimiter
     journal: Journal
     recoverer: Recoverer
@@ -83,6 +98,10 @@ class Services(msgspec.Struct, frozen=True):
     intake: Intake
     commands: Commands
     handover: Handover
+    vitals: Vitals
+    playground: Playground
+    cases: Cases
+    case_runs: CaseRuns
 
 
 def open_redis(url: str) -> Redis:
@@ -130,10 +149,14 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(databases.close)
         hub = Hub(redis, instance, Noticeboard(pool, ears))
         services = _wire(settings, instance, pool, redis, hub, registry, egress=egress, databases=databases)
+        stack.push_async_callback(services.sightings.stop)
         await services.hub.start()
         stack.push_async_callback(services.hub.stop)
         await services.supervisor.start()
         stack.push_async_callback(services.supervisor.stop)
+        stack.push_async_callback(services.case_runs.stop)
+        await services.vitals.start()
+        stack.push_async_callback(services.vitals.stop)
         _settle_heap()
         logger.info("instance ready", instance=instance, provider=registry.default_provider.name)
         yield services
@@ -167,6 +190,7 @@ def _wire(
     writer = Writer(journal)
     keyring = Keyring(settings.secret_keys)
     vault = Vault(settings.secret_keys)
+    passwords = Passwords()
     limiter = RateLimiter(redis, instances=hub.instances, away=lambda: hub.bus.away)
     cache = ContextCache(redis, away=lambda: hub.bus.away)
     accounting = Accounting(pool)
@@ -175,6 +199,8 @@ def _wire(
         webhooks=N8n(egress, vault, callbacks),
         live_data=LiveData(egress, vault, redis, limiter, databases, away=lambda: hub.bus.away),
     )
+    models = ModelCalls()
+    catalogue = Catalogue(pool)
     engine = Engine(
         pool=pool,
         hub=hub,
@@ -182,17 +208,23 @@ def _wire(
         quiet=quiet,
         registry=registry,
         context=ContextBuilder(pool, cache),
-        catalogue=Catalogue(pool),
+        drafts=Drafts(pool, catalogue),
         calls=Calls(pool=pool, hub=hub, writer=writer, runner=runner, approvals=Approvals(pool, signals)),
         writer=writer,
         ending=Ending(pool=pool, writer=writer, live=live, cache=cache, accounting=accounting),
         accounting=accounting,
         summariser=Summariser(pool, registry, accounting),
+        models=models,
+        traffic=Traffic(pool, secrets_of(settings.llm)),
     )
     supervisor = Supervisor(pool=pool, journal=journal, hub=hub, engine=engine, owner=instance)
     stopping = Stopping(
         pool=pool, journal=journal, live=live, quiet=quiet, supervisor=supervisor, accounting=accounting
     )
+    access = Access(pool, keyring, vault)
+    intake = Intake(journal=journal, limiter=limiter, supervisor=supervisor, signals=signals)
+    playground = Playground(pool=pool, access=access, catalogue=catalogue, registry=registry)
+    asker = Asker(pool=pool, hub=hub, intake=intake, playground=playground)
     return Services(
         instance=instance,
         settings=settings,
@@ -204,14 +236,23 @@ def _wire(
         vault=vault,
         egress=egress,
         callbacks=callbacks,
-        access=Access(pool, keyring, vault),
-        staff=Staff(pool, keyring),
+        access=access,
+        clients=Clients(pool, keyring, vault),
+        sightings=Sightings(pool),
+        staff=Staff(pool, keyring, passwords),
+        accounts=Accounts(pool, keyring, passwords),
         limiter=limiter,
         journal=journal,
         recoverer=Recoverer(pool, journal, live),
         registry=registry,
         supervisor=supervisor,
-        intake=Intake(journal=journal, limiter=limiter, supervisor=supervisor, signals=signals),
+        intake=intake,
         commands=Commands(pool=pool, journal=journal, signals=signals, stopping=stopping),
-        handover=Handover(pool=pool, journal=journal, signals=signals, supervisor=supervisor, stopping=stopping),
+        handover=Handover(
+            pool=pool, hub=hub, journal=journal, signals=signals, supervisor=supervisor, stopping=stopping
+        ),
+        vitals=Vitals(pool=pool, hub=hub, supervisor=supervisor, instance=instance, models=models),
+        playground=playground,
+        cases=Cases(pool, catalogue),
+        case_runs=CaseRuns(pool=pool, playground=playground, asker=asker),
     )

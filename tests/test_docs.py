@@ -13,7 +13,7 @@ from server.cli import main
 from server.net.egress import Egress
 from server.protocol.close import Close
 from server.tools.connections import kinds
-from server.tools.setup import definition
+from server.tools.setup import definition, rules
 from server.tools.setup.definition import EndpointDefinition, ToolDefinition
 from server.turns import phrases
 
@@ -115,7 +115,7 @@ def sample(name: str) -> str:
 async def test_the_samples_are_taken() -> None:
     """What the README shows as a tool, an integration and its endpoint passes the checks of the commands beside it."""
     tool = definition.read(ToolDefinition, sample("order-status.json"), field="file")
-    assert definition.checked_tool(tool).tool_name == "get_order_status"
+    assert rules.checked_tool(tool).tool_name == "get_order_status"
     egress = Egress(())
     try:
         shop = kinds.parse("custom_api", sample("shop.json"), egress)
@@ -123,4 +123,4 @@ async def test_the_samples_are_taken() -> None:
         await egress.close()
     assert json.loads(kinds.dump(shop))["auth"]["type"] == "bearer"
     endpoint = definition.read(EndpointDefinition, sample("find-product.json"), field="file")
-    assert definition.checked_endpoint(endpoint, database=False).endpoint_name == "find_product"
+    assert rules.checked_endpoint(endpoint, database=False).endpoint_name == "find_product"

@@ -16,6 +16,8 @@ import pytest
 from server import assets
 
 ROOT = Path(__file__).parents[1]
+# How each file is served: as it is, and compressed.
+FORMS = ("", ".gz", ".br")
 NODE = str(Path(sys.executable).with_name("node"))
 
 
@@ -72,15 +74,20 @@ def test_the_wheel_carries_what_is_served(tmp_path: Path) -> None:
         assert gzip.decompress(archive.read("server/static/widget.js.gz")) == plain
         assert _unbrotli(archive.read("server/static/widget.js.br")) == plain
         assert archive.read(f"server/static/{widget['file']}") == plain
+        console = json.loads(archive.read("server/static/manifest.json"))["admin"]
+        assert {f"server/static/admin/{name}{form}" for name in console["files"] for form in FORMS} <= names
         entry_points = next(name for name in names if name.endswith("entry_points.txt"))
         assert b"frontdesk = server.cli:main" in archive.read(entry_points)
     assert len(plain) == widget["raw"] <= 50 * 1024
     assert widget["gzip"] <= 20 * 1024
+    assert console["gzip"] <= 150 * 1024
     assert {f"server/migrations/{path.name}" for path in assets.migrations_path().glob("*.sql")} <= names
     assert {f"server/llm/vocabulary/{name}_base.tiktoken" for name in ("cl100k", "o200k")} <= names
     assert {"server/static/demo/index.html", "server/static/demo/pizza/index.html"} <= names
     assert not [
-        name for name in names if name.startswith(("tests/", "bench/", "widget-src/")) or "node_modules" in name
+        name
+        for name in names
+        if name.startswith(("tests/", "bench/", "widget-src/", "admin/")) or "node_modules" in name
     ]
 
 
@@ -146,3 +153,46 @@ def test_styles_are_text_and_old_bundles_go(tmp_path: Path) -> None:
         path.name for path in folder.glob("widget.*.js*") if path.name not in {"widget.js.gz", "widget.js.br"}
     )
     assert hashed == [widget["file"], f"{widget['file']}.br", f"{widget['file']}.gz"]
+
+
+def _build_console(folder: Path, source: Path, **limits: int) -> "subprocess.CompletedProcess[str]":
+    """Builds a module in the place of the console's, with the console's limits unless told."""
+    program = f"""
+import {{ build, entries }} from {json.dumps((ROOT / "esbuild.config.js").as_uri())};
+const found = entries.find(({{ kind }}) => kind === "console");
+const changed = {{ source: {json.dumps(str(source))}, limits: {{ ...found.limits, ...{json.dumps(limits)} }} }};
+await build([{{ ...found, ...changed, start: "start.ts" }}], {json.dumps(str(folder))});
+"""
+    return subprocess.run(
+        [NODE, "--input-type=module", "--eval", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_console_over_its_limit_fails(tmp_path: Path) -> None:
+    """What its first load weighs is told, and nothing is written."""
+    source = tmp_path / "console.ts"
+    source.write_text("console.log('a console')")
+    done = _build_console(tmp_path / "static", source, gzip=10)
+    assert done.returncode != 0
+    assert re.search(r"admin: [\d.]+ KB raw, .* at first load: over the limit of 0\.0 KB gzip", done.stderr)
+    assert not (tmp_path / "static").exists()
+
+
+def test_a_console_is_split_and_old_parts_go(tmp_path: Path) -> None:
+    """A page that is loaded later is a file of its own and no part of the first load; another build removes it."""
+    folder, source, later = tmp_path / "static", tmp_path / "console.ts", tmp_path / "later.ts"
+    source.write_text("document.title = 'a'; void import('./later.ts').then(({ page }) => page());")
+    names = []
+    for text in ("one", "two"):
+        later.write_text(f"export const page = () => console.log('{text}', '{'x' * 9000}');")
+        done = _build_console(folder, source)
+        assert done.returncode == 0, done.stderr
+        console = json.loads((folder / "manifest.json").read_text())["admin"]
+        (name,) = [each for each in console["files"] if each.startswith("later.")]
+        assert text in (folder / "admin" / name).read_text()
+        assert console["preload"] == [] and console["raw"] < 1000
+        names.append(name)
+    assert names[0] != names[1] and not list((folder / "admin").glob(f"{names[0]}*"))
+    assert {path.name for path in (folder / "admin").iterdir()} == {
+        f"{name}{form}" for name in console["files"] for form in FORMS
+    }

@@ -13,13 +13,15 @@ import pytest
 from server import ids
 from server.errors import Conflict, Forbidden, Invalid, NotFound, RateLimited, RequestError, Unauthorized
 from server.net.signing import Keyring
+from server.protocol.admin.staff import OperatorEdit
 from server.repositories.operators import Operator
 from server.services import Services, open_services
 from server.settings import Settings
 from server.staff import Signed, Staff, lockout, passwords, serves
 from server.staff.accounts import Accounts
+from server.staff.authority import manages, sees
 from tests.staffing import PASSWORD, hire
-from tests.support import SECRET_KEYS, Shop, rows
+from tests.support import SECRET_KEYS, Shop, new_shop, rows
 
 HERE = "192.0.2.7"
 WRONG = "incorrect horse battery"
@@ -491,7 +493,8 @@ async def test_disabled_and_back(services: Services, accounts: Accounts, shop: S
     assert (await accounts.disable(operator.email)).status == "disabled"
     assert await code(services.staff.still(signed)) == "signed_out"
     assert await code(enter(services, operator)) == "bad_login"
-    assert await accounts.enable(operator.email) == operator
+    # Each is an edit: whoever had them open in the console is told.
+    assert await accounts.enable(operator.email) == msgspec.structs.replace(operator, version=operator.version + 2)
     assert await code(services.staff.signed(token)) == "signed_out"
     await enter(services, operator)
     actions = await rows(services, "select action from audit_log where client_id = %s order by id", shop.id)
@@ -587,3 +590,49 @@ def test_what_is_shown_of_a_session_has_no_secret(owner: Operator) -> None:
         "expires_at",
     }
     assert "password_hash" not in msgspec.structs.asdict(owner)
+
+
+# --- who manages whom
+
+
+async def test_who_manages_whom(services: Services, shop: Shop) -> None:
+    """Every role against every role: of the same client, of another one, of all."""
+    other = await new_shop(services, "bakery")
+    people = {
+        "owner": await hire(services.pool, services.keyring),
+        "admin": await hire(services.pool, services.keyring, role="admin"),
+        "shop admin": await hire(services.pool, services.keyring, role="admin", client_id=shop.id),
+        "shop operator": await hire(services.pool, services.keyring, role="operator", client_id=shop.id),
+        "other admin": await hire(services.pool, services.keyring, role="admin", client_id=other.id),
+        "other operator": await hire(services.pool, services.keyring, role="operator", client_id=other.id),
+    }
+    everybody = set(people)
+    seen = {name: {each for each, whom in people.items() if sees(by, whom)} for name, by in people.items()}
+    managed = {name: {each for each, whom in people.items() if manages(by, whom)} for name, by in people.items()}
+    assert seen == {
+        "owner": everybody,
+        "admin": everybody,
+        "shop admin": {"shop admin", "shop operator"},
+        "shop operator": set(),
+        "other admin": {"other admin", "other operator"},
+        "other operator": set(),
+    }
+    assert managed == {**seen, "admin": everybody - {"owner"}}
+
+
+async def test_two_owners_demote_each_other(services: Services, accounts: Accounts) -> None:
+    """At the same moment, each by right: one of them stays."""
+    ann, bob = [await hire(services.pool, services.keyring) for _ in range(2)]
+
+    def demoted(operator: Operator) -> OperatorEdit:
+        return OperatorEdit(version=operator.version, name=operator.name, role="admin", client_id=None, status="active")
+
+    ends = await asyncio.gather(
+        accounts.edit(bob.id, demoted(bob), by=ann),
+        accounts.edit(ann.id, demoted(ann), by=bob),
+        return_exceptions=True,
+    )
+    assert sorted(type(end).__name__ for end in ends) == ["Conflict", "Operator"]
+    [error] = [end for end in ends if isinstance(end, Conflict)]
+    assert error.code == "last_owner"
+    assert await rows(services, "select count(*) from operators where role = 'owner' and status = 'active'") == [(1,)]

@@ -1,5 +1,51 @@
 """All routes of the console's API, as data."""
 
-from server.admin import session
+from server.admin import (
+    audit,
+    cases,
+    client_tools,
+    clients,
+    clients_keys,
+    conversation_commands,
+    conversation_turns,
+    conversations,
+    doctor,
+    endpoints,
+    integrations,
+    models,
+    notes,
+    notifications,
+    operations,
+    playground,
+    session,
+    staff,
+    tools,
+    turn_truth,
+    usage,
+    usage_export,
+)
 
-ENDPOINTS = (*session.ENDPOINTS,)
+ENDPOINTS = (
+    *session.ENDPOINTS,
+    *clients.ENDPOINTS,
+    *clients_keys.ENDPOINTS,
+    *models.ENDPOINTS,
+    *staff.ENDPOINTS,
+    *conversations.ENDPOINTS,
+    *conversation_turns.ENDPOINTS,
+    *conversation_commands.ENDPOINTS,
+    *notes.ENDPOINTS,
+    *notifications.ENDPOINTS,
+    *tools.ENDPOINTS,
+    *client_tools.ENDPOINTS,
+    *integrations.ENDPOINTS,
+    *endpoints.ENDPOINTS,
+    *playground.ENDPOINTS,
+    *turn_truth.ENDPOINTS,
+    *cases.ENDPOINTS,
+    *usage.ENDPOINTS,
+    *usage_export.ENDPOINTS,
+    *audit.ENDPOINTS,
+    *operations.ENDPOINTS,
+    *doctor.ENDPOINTS,
+)

@@ -1,14 +1,9 @@
-"""Built files: the widget, the API page, and under `frontdesk dev` the demo shops.
+"""Built files: the widget, the API page, and under `frontdesk dev` the demo shops."""
 
-The widget is held in memory with its compressed forms, which the build has made; what a browser gets is one look-up.
-"""
-
-import hashlib
 import html
 from functools import partial
 from pathlib import Path
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -16,15 +11,14 @@ from starlette.staticfiles import StaticFiles
 
 from server.assets import static_path
 from server.embedded.demo_data import DEMO_CLIENTS
-from server.errors import NotFound, SettingsError
+from server.errors import NotFound
 from server.repositories import clients
 from server.repositories.pool import reading
 from server.services import Services
-from server.web.responses import unchanged
+from server.web.built import FOR_EVER, Built
 
-# Minutes a browser may keep the plain name, and for ever under the hashed one.
+# Five minutes a browser may keep the plain name.
 FRESH = "public, max-age=300"
-FOR_EVER = "public, max-age=31536000, immutable"
 # A page of a shop as strict as a careful site would be: only its own files, no inline script, no inline style.
 DEMO_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -33,31 +27,16 @@ DEMO_POLICY = (
 PLACEHOLDER = "{{public_key}}"
 
 
-class Variant(msgspec.Struct, frozen=True):
-    encoding: str | None
-    body: bytes
-
-
 class Widget:
     """`/widget.js` and its hashed name."""
 
     def __init__(self, folder: Path) -> None:
-        source = folder / "widget.js"
-        try:
-            plain = source.read_bytes()
-        except FileNotFoundError:
-            raise SettingsError("the widget was not built; run `make install`") from None
-        self.hash = hashlib.sha256(plain).hexdigest()[:16]
-        self._variants = [
-            Variant(encoding, path.read_bytes())
-            for encoding, path in (("br", folder / "widget.js.br"), ("gzip", folder / "widget.js.gz"))
-            if path.exists()
-        ] + [Variant(None, plain)]
+        self._script = Built(folder / "widget.js", "text/javascript")
 
     def routes(self) -> list[BaseRoute]:
         return [
             Route("/widget.js", self._fresh, methods=["GET"]),
-            Route(f"/widget.{self.hash}.js", self._for_ever, methods=["GET"]),
+            Route(f"/widget.{self._script.hash}.js", self._for_ever, methods=["GET"]),
         ]
 
     async def _fresh(self, request: Request) -> Response:
@@ -67,24 +46,8 @@ class Widget:
         return self._serve(request, FOR_EVER)
 
     def _serve(self, request: Request, cache: str) -> Response:
-        accepted = request.headers.get("accept-encoding", "")
-        named = [each.replace(" ", "").partition(";") for each in accepted.split(",")]
-        names = {name for name, _, quality in named if quality not in {"q=0", "q=0.0"}}
-        variant = next(each for each in self._variants if each.encoding is None or each.encoding in names)
-        # Strong: another encoding is another sequence of bytes.
-        etag = f'"{self.hash}{"-" + variant.encoding if variant.encoding else ""}"'
-        headers = {
-            "etag": etag,
-            "cache-control": cache,
-            "vary": "accept-encoding",
-            "cross-origin-resource-policy": "cross-origin",
-            "x-content-type-options": "nosniff",
-        }
-        if unchanged(request, etag):
-            return Response(status_code=304, headers=headers)
-        if variant.encoding is not None:
-            headers["content-encoding"] = variant.encoding
-        return Response(variant.body, headers=headers, media_type="text/javascript")
+        headers = {"cache-control": cache, "cross-origin-resource-policy": "cross-origin"}
+        return self._script.serve(request, headers)
 
 
 def docs_routes() -> list[BaseRoute]:

@@ -1,9 +1,7 @@
 """How a client's widget looks and greets, and its words in the visitor's language."""
 
 import hashlib
-import re
-from collections.abc import Iterable, Mapping
-from functools import cache
+from collections.abc import Iterable
 
 import msgspec
 from starlette.requests import Request
@@ -11,41 +9,22 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from server import log
-from server.assets import static_path
-from server.errors import Invalid, SettingsError
+from server.clients import AUTO
+from server.errors import Invalid
 from server.protocol import codec, limits
 from server.protocol.base import Locale
-from server.protocol.http import Config, WidgetConfig
+from server.protocol.client_config import read_widget
+from server.protocol.http import Config
 from server.protocol.parts import Limits
 from server.repositories.clients import Client
 from server.services import Services
 from server.web.endpoint import Endpoint, Parameter
+from server.web.languages import resolve, words
 from server.web.responses import unchanged
 
 logger = log.get("api")
 
 CACHE = "public, max-age=60"
-# The words inside the widget's own bundle.
-ENGLISH = "en"
-# A client's locale that leaves it to the visitor's browser.
-AUTO = "auto"
-# Language, script and region; extensions after them change no words.
-_TAG = re.compile(r"([a-z]{2,3})(?:-[a-z]{4})?(?:-(?:[a-z]{2}|[0-9]{3}))?(?![a-z0-9])", re.IGNORECASE)
-_OLD_NAMES = {"iw": "he"}
-
-Words = Mapping[str, dict[str, str]]
-
-
-@cache
-def words() -> Words:
-    """The widget's sentences by language, English aside. Raises SettingsError when the front end was not built."""
-    folder = static_path() / "strings"
-    found = {
-        path.stem: msgspec.json.decode(path.read_bytes(), type=dict[str, str]) for path in sorted(folder.glob("*.json"))
-    }
-    if not found:
-        raise SettingsError("the widget's languages were not built; run `make install`")
-    return found
 
 
 async def read(request: Request, services: Services) -> Response:
@@ -53,6 +32,7 @@ async def read(request: Request, services: Services) -> Response:
     if not key:
         raise Invalid("`key` is missing: the public key, pk_...", code="missing", field="key")
     client = await services.access.client_by_public_key(key)
+    services.sightings.note(client, request.headers.get("origin") or request.headers.get("referer"))
     headers = {"cache-control": CACHE}
     if client.locale == AUTO:
         headers["vary"] = "accept-language"
@@ -78,31 +58,14 @@ def _accepted(request: Request) -> list[str]:
     return [each.partition(";")[0].strip() for each in request.headers.get("accept-language", "").split(",")]
 
 
-def resolve(requested: str, own: Iterable[str]) -> tuple[str, dict[str, str] | None]:
-    """The first locale whose language the widget speaks, and its words.
-
-    Where it speaks none of them it shows English, and the locale is the first of `own`, for answers are not bound to
-    the widget's languages.
-    """
-    tags = [_TAG.match(each.replace("_", "-")) for each in (requested, *own)]
-    for tag in tags:
-        language = tag[1].lower() if tag else ""
-        strings = words().get(_OLD_NAMES.get(language, language))
-        if tag and (strings is not None or language == ENGLISH):
-            return tag[0], strings
-    return next((tag[0] for tag in tags[1:] if tag), ENGLISH), None
-
-
 def config_of(client: Client, *, requested: str = "", accepted: Iterable[str] = ()) -> Config:
     """`requested`: the page's locale. `accepted`: the browser's, the dearest first; they count for `AUTO` only.
 
-    A row that makes no sense must not take the widget off the client's website: it falls back to the defaults.
+    A row that makes no sense must not take the widget off the client's website: what is wrong in it is its default.
     """
-    try:
-        widget = msgspec.convert(client.widget_config, WidgetConfig)
-    except msgspec.ValidationError as error:
-        logger.warning("widget_config is wrong, so the default shows", client=client.id, reason=str(error))
-        widget = WidgetConfig()
+    widget, ignored = read_widget(client.widget_config)
+    if ignored:
+        logger.warning("widget_config is wrong, so defaults show", client=client.id, ignored=ignored)
     locale, strings = resolve(requested, accepted if client.locale == AUTO else [client.locale])
     return Config(
         name=client.name,

@@ -6,6 +6,7 @@ When Redis is away, each instance counts for itself with its share of the limit:
 import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import msgspec
 from redis.asyncio import Redis
@@ -49,6 +50,7 @@ class RateLimiter:
         instances: Callable[[], int] = lambda: 1,
         away: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._redis = redis
         self._script = redis.register_script(_COUNT)
         self._clock = clock
         self._instances = instances
@@ -75,6 +77,22 @@ class RateLimiter:
                     code=f"rate_limited_{limit.name}",
                     retry_after_ms=wait_ms,
                 )
+
+    async def used(self, *limits: Limit) -> list[int | None]:
+        """How much of each is used in this minute, without counting; None while Redis cannot tell."""
+        minute = int(self._clock() // WINDOW_S)
+        if self._away():
+            return [None for _ in limits]
+        try:
+            found = await self._redis.mget([f"rate_limit:{limit.key}:{minute}" for limit in limits])
+        except (RedisError, OSError) as error:
+            logger.warning("not known how much is used", reason=str(error))
+            return [None for _ in limits]
+        return [int(each or 0) for each in found]
+
+    def resets_at(self) -> datetime:
+        """When the next minute begins, and with it every count."""
+        return datetime.fromtimestamp((self._clock() // WINDOW_S + 1) * WINDOW_S, UTC)
 
     async def _count(self, keys: list[str]) -> list[int] | None:
         try:

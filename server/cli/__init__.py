@@ -3,7 +3,19 @@
 import click
 
 from server import __version__
-from server.cli import clients, integrations, migrate, operators, protocol, run, secrets, tools
+from server.cli import (
+    cases,
+    clients,
+    doctor,
+    integrations,
+    migrate,
+    operators,
+    protocol,
+    retention,
+    run,
+    secrets,
+    tools,
+)
 from server.cli.shared import Group
 
 
@@ -20,5 +32,8 @@ main.add_command(clients.client)
 main.add_command(operators.operator)
 main.add_command(tools.tool)
 main.add_command(integrations.integration)
+main.add_command(cases.cases)
 main.add_command(secrets.secrets)
+main.add_command(doctor.doctor)
+main.add_command(retention.retention)
 main.add_command(protocol.protocol)

@@ -1,23 +1,24 @@
 """`frontdesk client`."""
 
+import asyncio
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
-from server import ids
-from server.access import normal_origin
-from server.cli.shared import Group, data_dir_option, json_option, print_json, secret_keys, with_connection
+from server.cli.shared import Group, data_dir_option, database, json_option, print_json, secret_keys, with_connection
+from server.clients import Clients, script
 from server.errors import Conflict, Invalid, NotFound
-from server.net import identity
+from server.net.origin import normal_origin
 from server.net.signing import Keyring
-from server.net.vault import IDENTITY_SECRET, Vault
+from server.net.vault import Vault
 from server.repositories import clients
 from server.repositories.clients import Client
-from server.repositories.pool import Conn
+from server.repositories.pool import Conn, open_pool
 
-# Characters of a secret key that are kept in clear, to tell keys apart.
-PREFIX = 8
+T = TypeVar("T")
 
 
 @click.group(cls=Group)
@@ -36,22 +37,12 @@ def client() -> None:
 @json_option
 def create(*, name: str, domain: str, origins: tuple[str, ...], plan: str, data_dir: Path, as_json: bool) -> None:
     """Create a client. Its keys and the embed code are printed now, and the secret key never again."""
-    allowed = [_origin(each) for each in origins or (f"https://{domain}", f"https://www.{domain}")]
-    secret = ids.secret_key()
+    allowed = [_origin(each) for each in origins]
 
-    async def work(conn: Conn, keyring: Keyring) -> Client:
-        return await clients.create(
-            conn,
-            name=name.strip(),
-            domain=domain.strip().lower(),
-            allowed_origins=allowed,
-            public_key=ids.public_key(),
-            api_key_hash=keyring.digest("api-key", secret),
-            api_key_prefix=secret[:PREFIX],
-            plan_type=plan,
-        )
+    async def work(all_clients: Clients) -> tuple[Client, str]:
+        return await all_clients.create(name=name, domain=domain, allowed_origins=allowed, plan=plan)
 
-    made = with_connection(data_dir, work)
+    made, secret = _with_clients(data_dir, work)
     if as_json:
         print_json({"id": made.id, "public_key": made.public_key, "api_key": secret, "embed": embed(made)})
         return
@@ -99,17 +90,11 @@ def show(data_dir: Path, as_json: bool) -> None:
 @json_option
 def rotate_key(client_id: int, data_dir: Path, as_json: bool) -> None:
     """Make a new secret key; the old one stops working at once."""
-    secret = ids.secret_key()
 
-    async def work(conn: Conn, keyring: Keyring) -> bool:
-        return await clients.rotate_key(
-            conn,
-            client_id=client_id,
-            api_key_hash=keyring.digest("api-key", secret),
-            api_key_prefix=secret[:PREFIX],
-        )
+    async def work(all_clients: Clients) -> str:
+        return await all_clients.rotate_api_key(client_id)
 
-    _found(with_connection(data_dir, work), client_id)
+    secret = _with_clients(data_dir, work, client_id)
     if as_json:
         print_json({"id": client_id, "api_key": secret})
         return
@@ -122,13 +107,12 @@ def rotate_key(client_id: int, data_dir: Path, as_json: bool) -> None:
 @data_dir_option
 def suspend(client_id: int, undo: bool, data_dir: Path) -> None:
     """Suspend a client: its widget says so within seconds and no model is called."""
-    status = "active" if undo else "suspended"
 
-    async def work(conn: Conn, _keyring: Keyring) -> bool:
-        return await clients.set_status(conn, client_id=client_id, status=status)
+    async def work(all_clients: Clients) -> Client:
+        return await all_clients.set_status(client_id, "active" if undo else "suspended")
 
-    _found(with_connection(data_dir, work), client_id)
-    click.echo(f"client {client_id} is {status}")
+    changed = _with_clients(data_dir, work, client_id)
+    click.echo(f"client {client_id} is {changed.status}")
 
 
 @client.command("identity-secret")
@@ -142,18 +126,16 @@ def identity_secret(*, client_id: int, rotate: bool, data_dir: Path, as_json: bo
     The backend signs a JWT with it (HS256; `sub` is its own name for the person, `exp` the expiry, `email` and `name`
     may be given), and the page hands it to the widget. The secret is printed now and never again.
     """
-    vault = Vault(secret_keys(data_dir))
-    secret = identity.new_secret()
-    sealed = vault.seal(secret, client_id=client_id, field=IDENTITY_SECRET)
 
-    async def work(conn: Conn, _keyring: Keyring) -> None:
-        _found(await clients.find(conn, client_id=client_id) is not None, client_id)
-        if not await clients.set_identity_secret(conn, client_id=client_id, identity_secret=sealed, replace=rotate):
+    async def work(all_clients: Clients) -> str:
+        try:
+            return await all_clients.new_identity_secret(client_id, rotate=rotate)
+        except Conflict:
             raise Conflict(
                 f"client {client_id} has an identity secret, which was shown once; --rotate makes another and ends it"
-            )
+            ) from None
 
-    with_connection(data_dir, work)
+    secret = _with_clients(data_dir, work, client_id)
     if as_json:
         print_json({"id": client_id, "identity_secret": secret})
         return
@@ -162,8 +144,24 @@ def identity_secret(*, client_id: int, rotate: bool, data_dir: Path, as_json: bo
 
 def embed(row: Client) -> str:
     """What goes into the website's HTML."""
-    base = os.environ.get("FRONTDESK_PUBLIC_URL", "").rstrip("/") or "http://localhost:8000"
-    return f'<script async src="{base}/widget.js" data-client-key="{row.public_key}"></script>'
+    return script(row.public_key, os.environ.get("FRONTDESK_PUBLIC_URL", "") or "http://localhost:8000")
+
+
+def _with_clients(data_dir: Path, work: Callable[[Clients], Awaitable[T]], client_id: int | None = None) -> T:
+    """Runs one piece of work; `client_id` is whom it is about."""
+    keys = secret_keys(data_dir)
+
+    async def run(url: str) -> T:
+        pool = await open_pool(url, max_size=1, application_name="frontdesk cli")
+        try:
+            return await work(Clients(pool, Keyring(keys), Vault(keys)))
+        except NotFound:
+            raise NotFound(f"there is no client {client_id}; `frontdesk client list` shows them") from None
+        finally:
+            await pool.close()
+
+    with database(data_dir) as url:
+        return asyncio.run(run(url))
 
 
 def _origin(text: str) -> str:
@@ -171,8 +169,3 @@ def _origin(text: str) -> str:
     if origin is None:
         raise Invalid(f"--origin {text!r} is not an origin; it may be such as https://www.example.com", field="origin")
     return origin
-
-
-def _found(changed: bool, client_id: int) -> None:
-    if not changed:
-        raise NotFound(f"there is no client {client_id}; `frontdesk client list` shows them")

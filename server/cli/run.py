@@ -16,7 +16,7 @@ from server.cli.migrate import upgrade
 from server.cli.process import Server, run_workers
 from server.cli.shared import data_dir_option, secret_keys
 from server.embedded import demo
-from server.errors import SettingsError, Unavailable
+from server.errors import Forbidden, SettingsError, Unavailable
 from server.net.signing import Keyring
 from server.net.vault import Vault
 from server.protocol.limits import FRAME_BYTES
@@ -24,7 +24,10 @@ from server.repositories import migrations
 from server.repositories.pool import open_pool, reading
 from server.services import check_redis, open_redis
 from server.settings import Settings, load
+from server.staff import Staff
 from server.staff.accounts import Accounts
+from server.staff.staff import LINK_S
+from server.web.site import own_site
 from server.ws.drain import RESERVE_S
 from server.ws.transport import Http, WebSocket
 
@@ -56,13 +59,15 @@ def dev(port: int, host: str, instances: int, data_dir: Path) -> None:
         settings = _at_home(settings, host)
         log.configure(settings.log_level, settings.log_format)
         upgrade(settings.database_url)
-        asyncio.run(_seed(settings, port, _local_url(host, port)))
+        secret = asyncio.run(_seed(settings, port, _local_url(host, port)))
+
+        def ready() -> None:
+            _say_where(settings, port, secret, instances)
+
         if instances == 1:
-            Server(uvicorn_config(create_app(settings), host, port), ready=lambda: _say_where(port)).run()
+            Server(uvicorn_config(create_app(settings), host, port), ready=ready).run()
         else:
-            run_instances(
-                settings, host, port, count=instances, serve=_serve_on, ready=lambda: _say_where(port, instances)
-            )
+            run_instances(settings, host, port, count=instances, serve=_serve_on, ready=ready)
 
 
 @click.command()
@@ -115,14 +120,18 @@ def _serve_on(settings: Settings, listening: socket.socket) -> None:
     Server(uvicorn_config(create_app(settings), host, port), follower=True).run([listening])
 
 
-async def _seed(settings: Settings, port: int, base_url: str) -> None:
+async def _seed(settings: Settings, port: int, base_url: str) -> str:
+    """The demo data and an owner; the secret of a link that signs the owner in."""
     origins = [f"http://{name}:{port}" for name in ("localhost", "127.0.0.1")]
     pool = await open_pool(settings.database_url, max_size=1, application_name="frontdesk dev")
     try:
         keyring, vault = Keyring(settings.secret_keys), Vault(settings.secret_keys)
         async with reading(pool) as conn:
             await demo.seed(conn, keyring, vault, origins=origins, base_url=base_url)
-        await Accounts(pool, keyring).ensure_owner(OWNER)
+        accounts = Accounts(pool, keyring)
+        await accounts.ensure_owner(OWNER)
+        owner = next(each for each in await accounts.list_all() if each.role == "owner" and each.status == "active")
+        return await Staff(pool, keyring).login_link(owner.id)
     finally:
         await pool.close()
 
@@ -142,9 +151,17 @@ def _local_url(host: str, port: int) -> str:
     return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
-def _say_where(port: int, instances: int = 1) -> None:
-    click.echo(f"Demo page   http://localhost:{port}/demo/")
-    click.echo(f"API         http://localhost:{port}/docs")
+def _say_where(settings: Settings, port: int, secret: str, instances: int) -> None:
+    local = f"http://localhost:{port}"
+    click.echo(f"Demo page   {local}/demo/")
+    try:
+        console = f"{own_site(settings.public_url, f'localhost:{port}').origin}/admin/"
+    except Forbidden as error:
+        click.echo(f"Console     not here: {error.message}")
+    else:
+        click.echo(f"Console     {console}")
+        click.echo(f"  sign in   {console}link#{secret}   (once, within {LINK_S / 60:.0f} minutes)")
+    click.echo(f"API         {local}/docs")
     if instances > 1:
         click.echo(f"{instances} instances share the port, one connection after the other.")
     click.echo("Stop with Ctrl-C.")

@@ -70,6 +70,20 @@ def database(data_dir: Path) -> Iterator[str]:
         yield services.database_url
 
 
+@contextmanager
+def settings_of(data_dir: Path) -> Iterator[settings.Settings]:
+    """Those of the environment; where it names no database, of the embedded services, which are started if they do not
+    run. Raises SettingsError."""
+    if os.environ.get("DATABASE_URL", "").strip():
+        yield settings.load(os.environ)
+        return
+    given = {"secret_keys": secret_keys(data_dir)}
+    # What is wrong in the environment is said before anything starts.
+    settings.load(os.environ, **given, database_url="postgresql://", redis_url="redis://")
+    with embedded.services(data_dir) as services:
+        yield settings.load(os.environ, **given, database_url=services.database_url, redis_url=services.redis_url)
+
+
 def with_connection(data_dir: Path, work: Callable[[Conn, Keyring], Awaitable[T]]) -> T:
     """Runs one piece of work on a connection."""
 

@@ -8,6 +8,7 @@ from msgspec import UNSET
 
 from server.cli.setting_up import client_option, contents, with_setup
 from server.cli.shared import Group, data_dir_option, json_option, print_json
+from server.cli.trials import call
 from server.repositories.tools import Tool
 from server.tools.setup import definition
 from server.tools.setup import tools as setup_tools
@@ -20,6 +21,9 @@ from server.tools.tool import Proof
 @click.group(cls=Group)
 def tool() -> None:
     """Tools: what the AI may do, by webhooks such as n8n's."""
+
+
+tool.add_command(call)
 
 
 @tool.command()

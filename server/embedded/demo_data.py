@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from server.protocol.http import Colors, WidgetConfig
+from server.protocol.client_config import Colors, WidgetConfig
 
 
 class DemoClient(msgspec.Struct, frozen=True, kw_only=True):

@@ -53,7 +53,7 @@ class AnthropicProvider:
 
     @asynccontextmanager
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelStream]:
-        tries = transport.Attempts(request.deadline_s)
+        tries = transport.Attempts(request.deadline_s, request.tap)
         response = await self._open(request, tries)
         try:
             async with aclosing(

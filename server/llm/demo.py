@@ -48,6 +48,10 @@ class DemoProvider:
 
     @asynccontextmanager
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelStream]:
+        if request.tap is not None:
+            shown = msgspec.structs.replace(request, tap=None)
+            request.tap.asked("ASK", "demo://demo/", msgspec.json.encode(shown))
+            request.tap.answered(200)
         batches = self._paced(request)
         try:
             yield batches
@@ -63,6 +67,8 @@ class DemoProvider:
                 # Against a clock, not pause by pause: a late wake-up is made up for by the next ones.
                 due += self._interval
                 await asyncio.sleep(max(0.0, due - clock()))
+            if request.tap is not None:
+                request.tap.heard(msgspec.json.encode({type(event).__name__: event}) + b"\n")
             yield [event]
 
     async def check(self) -> str | None:

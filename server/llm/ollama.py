@@ -49,7 +49,7 @@ class OllamaProvider:
 
     @asynccontextmanager
     async def stream(self, request: ModelRequest) -> AsyncIterator[ModelStream]:
-        tries = transport.Attempts(request.deadline_s)
+        tries = transport.Attempts(request.deadline_s, request.tap)
         async with AsyncExitStack() as stack:
             response = await self._open(stack, _body(request), tries)
             events = transport.read_events(response.extensions, OllamaDecoder(), tries, self._timeouts)

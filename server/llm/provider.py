@@ -10,6 +10,8 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from server.llm.tap import Tap
+
 
 class ToolSpec(msgspec.Struct, frozen=True):
     """A tool as offered to a model. `parameters` is JSON Schema."""
@@ -51,6 +53,8 @@ class ModelRequest(msgspec.Struct, frozen=True):
     tool_choice: Literal["auto", "none"] = "auto"
     # The turn's remaining time: retries and the stream together end within it.
     deadline_s: float = 120.0
+    # Who wants to see what goes over the wire; nobody does in a visitor's turn.
+    tap: Tap | None = None
 
 
 class TextDelta(msgspec.Struct, frozen=True):

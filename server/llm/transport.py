@@ -2,10 +2,11 @@
 
 The official clients build the request, sign it, retry and pool. Their own way to the stream passes every chunk
 through four generators and a content decoder; here the chunks are read from aiohttp as they came off the socket.
-Three things are added to the clients' transport:
+Four things are added to the clients' transport:
 
 - the aiohttp response, in the response's `extensions`;
 - what the last try was answered with, so that a turn out of time says "429" and not just "timeout";
+- what went over the wire, for a call that has a tap;
 - a `Retry-After` that the deadline does not leave time for ends the retries at once.
 """
 
@@ -23,6 +24,7 @@ import msgspec
 
 from server.errors import ModelBusy, ModelError, ModelGarbage, ModelRefused, ModelTimeout, ModelUnreachable
 from server.llm.provider import ModelEvent
+from server.llm.tap import Tap
 
 if TYPE_CHECKING:
     import httpx
@@ -64,13 +66,14 @@ class Decoder(Protocol):
 
 
 class Attempts:
-    """The tries of one call: until when they may go on, and how the last one was answered."""
+    """The tries of one call: until when they may go on, how the last one was answered, who listens in."""
 
-    __slots__ = ("ends_at", "last_status")
+    __slots__ = ("ends_at", "last_status", "tap")
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, tap: Tap | None = None) -> None:
         self.ends_at = time.monotonic() + seconds
         self.last_status: int | None = None
+        self.tap = tap
 
     def remaining_s(self) -> float:
         return self.ends_at - time.monotonic()
@@ -111,6 +114,23 @@ def retry_after_s(headers: Any) -> float:
     return 0.0
 
 
+def _before(request: Any) -> None:
+    """What both transports do with a request."""
+    tries = attempts.get()
+    if tries is not None and tries.tap is not None:
+        tries.tap.asked(request.method, str(request.url), request.content)
+
+
+async def _overheard(response: Any) -> None:
+    """A refusal is read here for who listens in; the clients find it read. What is no refusal is read as it streams."""
+    tries = attempts.get()
+    if tries is None or tries.tap is None:
+        return
+    tries.tap.answered(response.status_code)
+    if response.status_code >= 400:
+        tries.tap.heard(await response.aread())
+
+
 def _after(response: Any) -> Any:
     """What both transports do with a response; httpx and httpx2 are twins without a common type."""
     response.extensions[_EXTENSION] = response.stream._aiohttp_response
@@ -131,7 +151,9 @@ def httpx2_transport() -> "httpx2.AsyncBaseTransport":
         async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
             if self.client is None:
                 self.client = _session(str(request.url))
+            _before(request)
             response: httpx2.Response = _after(await super().handle_async_request(request))
+            await _overheard(response)
             return response
 
     return RawTransport()
@@ -146,7 +168,9 @@ def httpx_transport() -> "httpx.AsyncBaseTransport":
         async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
             if self.client is None:
                 self.client = _session(str(request.url))
+            _before(request)
             response: httpx.Response = _after(await super().handle_async_request(request))
+            await _overheard(response)
             return response
 
     return RawTransport()
@@ -165,7 +189,7 @@ async def read_events(
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding != "identity":  # we ask for none; a proxy in between that compresses all the same breaks streaming too
         raise ModelGarbage(f"the provider's answer is compressed ({encoding}), which was not asked for")
-    content = response.content
+    content, tap = response.content, tries.tap
     loop = asyncio.get_running_loop()
     timer = loop.call_later(
         max(0.0, tries.remaining_s()), content.set_exception, ModelTimeout("the turn's deadline passed mid-answer")
@@ -179,6 +203,8 @@ async def read_events(
                 if (connection := response.connection) is not None and (protocol := connection.protocol) is not None:
                     protocol.read_timeout = timeouts.idle_s
                     protocol.start_timeout()
+            if tap is not None:
+                tap.heard(chunk)
             events = decoder.feed(chunk) if chunk else decoder.close()
             if events:
                 yield events

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from server.protocol.base import Cid, Id, Key, Locale, Wire
+from server.protocol.client_config import WidgetConfig
 from server.protocol.parts import Citation, Limits, Message, Owner, TokenUsage
 
 
@@ -96,28 +97,6 @@ class History(Wire, frozen=True):
 
     messages: list[Message]
     before: str | None = None
-
-
-class Colors(Wire, frozen=True):
-    """CSS colours, `#rrggbb`."""
-
-    primary: str | None = None
-    primary_dark: str | None = None
-
-
-class WidgetConfig(Wire, frozen=True):
-    """How a client's widget looks and greets. Set by the client, so it is hostile too until checked."""
-
-    title: str | None = None
-    subtitle: str | None = None
-    colors: Colors | None = None
-    logo_url: str | None = None
-    position: Literal["left", "right"] = "right"
-    welcome_message: str | None = None
-    suggestions: list[str] = []
-    theme: Literal["auto", "light", "dark"] = "auto"
-    radius: Annotated[int, msgspec.Meta(ge=0, le=28)] | None = None
-    launcher_text: str | None = None
 
 
 class Config(Wire, frozen=True):

@@ -40,10 +40,15 @@ class OfConversation(Frame, frozen=True):
 
 
 class ConversationWatch(OfConversation, frozen=True, tag="conversation.watch"):
-    """Begin or resume. With `epoch` and `last_seq` what was missed comes event by event, where it can."""
+    """Begin or resume. With `epoch` and `last_seq` what was missed comes event by event, where it can.
+
+    With `glance` it is watched as a list shows it: other operators are not told that one is there, and `presence` does
+    not come. A later watch without it is a whole one, and the other way round.
+    """
 
     epoch: Id | None = None
     last_seq: Natural | None = None
+    glance: bool = False
 
 
 class ConversationUnwatch(OfConversation, frozen=True, tag="conversation.unwatch"):

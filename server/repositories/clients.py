@@ -12,7 +12,7 @@ from server.repositories.pool import Conn
 
 
 class Client(msgspec.Struct, frozen=True):
-    """A tenant. `monthly_messages` is None where the plan has no limit."""
+    """A tenant. `monthly_messages` is None where the plan has no limit; `version` counts the edits from 1."""
 
     id: int
     name: str
@@ -29,6 +29,7 @@ class Client(msgspec.Struct, frozen=True):
     locale: str
     timezone: str
     created_at: datetime
+    version: int
     monthly_messages: int | None
     requests_per_minute: int
 
@@ -56,7 +57,7 @@ async def find_by_public_key(conn: Conn, *, public_key: str) -> Client | None:
             """
             select c.id, c.name, c.domain, c.allowed_origins, c.public_key, c.api_key_prefix, c.webhook_base_url,
                    c.plan_type, c.status, c.system_prompt, c.model_config, c.widget_config, c.locale, c.timezone,
-                   c.created_at, p.monthly_messages, p.requests_per_minute
+                   c.created_at, c.version, p.monthly_messages, p.requests_per_minute
             from clients c join plans p on p.name = c.plan_type
             where c.public_key = %(public_key)s
             """,
@@ -73,7 +74,7 @@ async def find_by_api_key_hash(conn: Conn, *, api_key_hash: bytes) -> Client | N
             """
             select c.id, c.name, c.domain, c.allowed_origins, c.public_key, c.api_key_prefix, c.webhook_base_url,
                    c.plan_type, c.status, c.system_prompt, c.model_config, c.widget_config, c.locale, c.timezone,
-                   c.created_at, p.monthly_messages, p.requests_per_minute
+                   c.created_at, c.version, p.monthly_messages, p.requests_per_minute
             from clients c join plans p on p.name = c.plan_type
             where c.api_key_hash = %(api_key_hash)s
             """,
@@ -89,7 +90,7 @@ async def find(conn: Conn, *, client_id: int) -> Client | None:
             """
             select c.id, c.name, c.domain, c.allowed_origins, c.public_key, c.api_key_prefix, c.webhook_base_url,
                    c.plan_type, c.status, c.system_prompt, c.model_config, c.widget_config, c.locale, c.timezone,
-                   c.created_at, p.monthly_messages, p.requests_per_minute
+                   c.created_at, c.version, p.monthly_messages, p.requests_per_minute
             from clients c join plans p on p.name = c.plan_type
             where c.id = %(client_id)s
             """,
@@ -113,7 +114,7 @@ async def list_all(conn: Conn) -> list[Client]:
             """
             select c.id, c.name, c.domain, c.allowed_origins, c.public_key, c.api_key_prefix, c.webhook_base_url,
                    c.plan_type, c.status, c.system_prompt, c.model_config, c.widget_config, c.locale, c.timezone,
-                   c.created_at, p.monthly_messages, p.requests_per_minute
+                   c.created_at, c.version, p.monthly_messages, p.requests_per_minute
             from clients c join plans p on p.name = c.plan_type
             order by c.id
             """
@@ -153,11 +154,12 @@ async def create(
                     %(locale)s, %(timezone)s
                 )
                 returning id, name, domain, allowed_origins, public_key, api_key_prefix, webhook_base_url, plan_type,
-                          status, system_prompt, model_config, widget_config, locale, timezone, created_at
+                          status, system_prompt, model_config, widget_config, locale, timezone, created_at,
+                          version
             )
             select c.id, c.name, c.domain, c.allowed_origins, c.public_key, c.api_key_prefix, c.webhook_base_url,
                    c.plan_type, c.status, c.system_prompt, c.model_config, c.widget_config, c.locale, c.timezone,
-                   c.created_at, p.monthly_messages, p.requests_per_minute
+                   c.created_at, c.version, p.monthly_messages, p.requests_per_minute
             from c left join plans p on p.name = c.plan_type
             """,
             {
@@ -181,8 +183,11 @@ async def create(
         return row
 
 
-async def update(conn: Conn, *, client_id: int, changes: ClientChanges) -> Client | None:
-    """The client as it is now; None when there is no such client."""
+async def update(conn: Conn, *, client_id: int, changes: ClientChanges, seen: int | None = None) -> Client | None:
+    """The client as it is now, a version later.
+
+    None when there is no such client, or its version is not the one that was `seen`.
+    """
     given = msgspec.structs.asdict(changes)
     params = {name: None if value is UNSET else value for name, value in given.items()}
     for name in ("model_config", "widget_config"):
@@ -204,17 +209,42 @@ async def update(conn: Conn, *, client_id: int, changes: ClientChanges) -> Clien
                     model_config = coalesce(%(model_config)s::jsonb, model_config),
                     widget_config = coalesce(%(widget_config)s::jsonb, widget_config),
                     locale = coalesce(%(locale)s, locale),
-                    timezone = coalesce(%(timezone)s, timezone)
-                where id = %(client_id)s
+                    timezone = coalesce(%(timezone)s, timezone),
+                    version = version + 1
+                where id = %(client_id)s and (%(seen)s::integer is null or version = %(seen)s)
                 returning id, name, domain, allowed_origins, public_key, api_key_prefix, webhook_base_url, plan_type,
-                          status, system_prompt, model_config, widget_config, locale, timezone, created_at
+                          status, system_prompt, model_config, widget_config, locale, timezone, created_at,
+                          version
             )
             select c.id, c.name, c.domain, c.allowed_origins, c.public_key, c.api_key_prefix, c.webhook_base_url,
                    c.plan_type, c.status, c.system_prompt, c.model_config, c.widget_config, c.locale, c.timezone,
-                   c.created_at, p.monthly_messages, p.requests_per_minute
+                   c.created_at, c.version, p.monthly_messages, p.requests_per_minute
             from c left join plans p on p.name = c.plan_type
             """,
-            {**params, "client_id": client_id, "clear_or_set_webhook": changes.webhook_base_url is not UNSET},
+            {
+                **params,
+                "client_id": client_id,
+                "clear_or_set_webhook": changes.webhook_base_url is not UNSET,
+                "seen": seen,
+            },
+        )
+        return await cursor.fetchone()
+
+
+async def find_to_change(conn: Conn, *, client_id: int) -> Client | None:
+    """The same, locked to the end of the transaction: whoever else changes it waits, and then sees it."""
+    async with conn.cursor(row_factory=class_row(Client)) as cursor:
+        # One client, nobody else's for a moment.
+        await cursor.execute(
+            """
+            select c.id, c.name, c.domain, c.allowed_origins, c.public_key, c.api_key_prefix, c.webhook_base_url,
+                   c.plan_type, c.status, c.system_prompt, c.model_config, c.widget_config, c.locale, c.timezone,
+                   c.created_at, c.version, p.monthly_messages, p.requests_per_minute
+            from clients c join plans p on p.name = c.plan_type
+            where c.id = %(client_id)s
+            for no key update of c
+            """,
+            {"client_id": client_id},
         )
         return await cursor.fetchone()
 

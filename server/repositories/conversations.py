@@ -8,6 +8,10 @@ from psycopg.rows import class_row
 
 from server.repositories.pool import Conn
 
+# The channel of the playground and of test runs. No inbox is told of them as they happen; no plan's month and no
+# visitor's minute counts them.
+CONSOLE = "console"
+
 
 class Conversation(msgspec.Struct, frozen=True):
     """`last_seq` is its newest event; `summary` covers the messages up to id `summary_through`.

@@ -11,7 +11,9 @@ from server.repositories.pool import Conn
 
 
 class Integration(msgspec.Struct, frozen=True):
-    """`connection_config` is ciphertext; `last_test_result` is what the last connection test said."""
+    """`connection_config` is ciphertext; `last_test_result` is what the last connection test said; `version` counts the
+    edits from 1.
+    """
 
     id: int
     client_id: int
@@ -20,6 +22,7 @@ class Integration(msgspec.Struct, frozen=True):
     enabled: bool
     last_sync_test: datetime | None
     last_test_result: dict[str, Any] | None
+    version: int
     created_at: datetime
 
 
@@ -32,7 +35,7 @@ async def create(conn: Conn, *, client_id: int, integration_type: str, connectio
             insert into client_integrations (client_id, integration_type, connection_config)
             values (%(client_id)s, %(integration_type)s, %(connection_config)s)
             returning id, client_id, integration_type, connection_config, enabled, last_sync_test, last_test_result,
-                      created_at
+                      version, created_at
             """,
             {
                 "client_id": client_id,
@@ -51,7 +54,7 @@ async def find(conn: Conn, *, client_id: int, integration_id: int) -> Integratio
         await cursor.execute(
             """
             select id, client_id, integration_type, connection_config, enabled, last_sync_test, last_test_result,
-                   created_at
+                   version, created_at
             from client_integrations
             where client_id = %(client_id)s and id = %(integration_id)s
             """,
@@ -67,7 +70,7 @@ async def list_for_client(conn: Conn, *, client_id: int) -> list[Integration]:
         await cursor.execute(
             """
             select id, client_id, integration_type, connection_config, enabled, last_sync_test, last_test_result,
-                   created_at
+                   version, created_at
             from client_integrations
             where client_id = %(client_id)s
             order by id
@@ -84,8 +87,9 @@ async def update(
     integration_id: int,
     connection_config: bytes | None = None,
     enabled: bool | None = None,
+    seen: int | None = None,
 ) -> bool:
-    """What is None stays. False when there is no such integration."""
+    """What is None stays. False when there is no such integration, or its version is not the one that was `seen`."""
     # A new configuration has not been tested.
     cursor = await conn.execute(
         """
@@ -93,8 +97,10 @@ async def update(
             connection_config = coalesce(%(connection_config)s::bytea, connection_config),
             enabled = coalesce(%(enabled)s::boolean, enabled),
             last_sync_test = case when %(connection_config)s::bytea is null then last_sync_test end,
-            last_test_result = case when %(connection_config)s::bytea is null then last_test_result end
+            last_test_result = case when %(connection_config)s::bytea is null then last_test_result end,
+            version = version + 1
         where client_id = %(client_id)s and id = %(integration_id)s
+            and (%(seen)s::integer is null or version = %(seen)s)
         returning id
         """,
         {
@@ -102,6 +108,7 @@ async def update(
             "integration_id": integration_id,
             "connection_config": connection_config,
             "enabled": enabled,
+            "seen": seen,
         },
     )
     return await cursor.fetchone() is not None

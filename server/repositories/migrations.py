@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -57,6 +58,13 @@ def downgrade(database_url: str, *, all: bool = False) -> list[str]:
                 backend.unmark_one(migration)
             done.append(migration.id)
     return done
+
+
+@cache
+def names() -> frozenset[str]:
+    """Every migration of this version, as its files are called."""
+    files = assets.migrations_path().glob("*.sql")
+    return frozenset(path.stem for path in files if not path.stem.endswith(".rollback"))
 
 
 def status(database_url: str) -> list[MigrationStatus]:

@@ -31,6 +31,7 @@ def _live(
     role: str,
     status: str,
     created_at: datetime,
+    version: int,
 ) -> LiveSession:
     operator = Operator(
         id=id,
@@ -41,6 +42,7 @@ def _live(
         role=role,
         status=status,
         created_at=created_at,
+        version=version,
     )
     return LiveSession(session_id, last_seen_at, expires_at, operator)
 
@@ -64,7 +66,7 @@ async def create(
         await cursor.execute(
             """
             with operator as (
-                select id, client_id, email, name, avatar_url, role, status, created_at from operators
+                select id, client_id, email, name, avatar_url, role, status, created_at, version from operators
                 where id = %(operator_id)s and status = 'active'
                   and (%(password_hash)s::text is null or password_hash = %(password_hash)s)
                 for share
@@ -74,7 +76,7 @@ async def create(
                 returning id, last_seen_at, expires_at
             )
             select s.id as session_id, s.last_seen_at, s.expires_at,
-                o.id, o.client_id, o.email, o.name, o.avatar_url, o.role, o.status, o.created_at
+                o.id, o.client_id, o.email, o.name, o.avatar_url, o.role, o.status, o.created_at, o.version
             from session s, operator o
             """,
             {
@@ -95,7 +97,7 @@ async def find_by_token(conn: Conn, *, token_hash: bytes) -> LiveSession | None:
         await cursor.execute(
             """
             select s.id as session_id, s.last_seen_at, s.expires_at,
-                o.id, o.client_id, o.email, o.name, o.avatar_url, o.role, o.status, o.created_at
+                o.id, o.client_id, o.email, o.name, o.avatar_url, o.role, o.status, o.created_at, o.version
             from operator_sessions s join operators o on o.id = s.operator_id
             where s.token_hash = %(token_hash)s and s.expires_at > now() and s.revoked_at is null
               and o.status = 'active'
@@ -112,7 +114,7 @@ async def find(conn: Conn, *, session_id: int) -> LiveSession | None:
         await cursor.execute(
             """
             select s.id as session_id, s.last_seen_at, s.expires_at,
-                o.id, o.client_id, o.email, o.name, o.avatar_url, o.role, o.status, o.created_at
+                o.id, o.client_id, o.email, o.name, o.avatar_url, o.role, o.status, o.created_at, o.version
             from operator_sessions s join operators o on o.id = s.operator_id
             where s.id = %(session_id)s and s.expires_at > now() and s.revoked_at is null and o.status = 'active'
             """,
@@ -142,6 +144,18 @@ async def revoke_all(conn: Conn, *, operator_id: int) -> None:
     await conn.execute(
         "update operator_sessions set revoked_at = now() where operator_id = %(operator_id)s and revoked_at is null",
         {"operator_id": operator_id},
+    )
+
+
+async def revoke_others(conn: Conn, *, operator_id: int, session_id: int) -> None:
+    """After somebody changed their own password: they go on where they did it."""
+    # Signed out everywhere else.
+    await conn.execute(
+        """
+        update operator_sessions set revoked_at = now()
+        where operator_id = %(operator_id)s and id <> %(session_id)s and revoked_at is null
+        """,
+        {"operator_id": operator_id, "session_id": session_id},
     )
 
 

@@ -9,7 +9,10 @@ from server.repositories.pool import Conn
 
 
 class Operator(msgspec.Struct, frozen=True):
-    """`role` is `owner`, `admin` or `operator`; `client_id` is None for those who serve all clients."""
+    """`role` is `owner`, `admin` or `operator`; `client_id` is None for those who serve all clients.
+
+    `version` counts the edits from 1.
+    """
 
     id: int
     client_id: int | None
@@ -19,6 +22,14 @@ class Operator(msgspec.Struct, frozen=True):
     role: str
     status: str
     created_at: datetime
+    version: int
+
+
+class ListedOperator(Operator, frozen=True):
+    """An operator of the console's list. `last_seen_at`: by any session of theirs that is kept, to the minute."""
+
+    client_name: str | None
+    last_seen_at: datetime | None
 
 
 class OperatorLogin(msgspec.Struct, frozen=True):
@@ -40,7 +51,7 @@ async def create(
             """
             insert into operators (client_id, email, name, password_hash, role)
             values (%(client_id)s, %(email)s, %(name)s, %(password_hash)s, %(role)s)
-            returning id, client_id, email, name, avatar_url, role, status, created_at
+            returning id, client_id, email, name, avatar_url, role, status, created_at, version
             """,
             {"client_id": client_id, "email": email, "name": name, "password_hash": password_hash, "role": role},
         )
@@ -55,7 +66,7 @@ async def find(conn: Conn, *, operator_id: int) -> Operator | None:
         # One operator.
         await cursor.execute(
             """
-            select id, client_id, email, name, avatar_url, role, status, created_at from operators
+            select id, client_id, email, name, avatar_url, role, status, created_at, version from operators
             where id = %(operator_id)s
             """,
             {"operator_id": operator_id},
@@ -69,7 +80,7 @@ async def find_by_email(conn: Conn, *, email: str) -> Operator | None:
         # One operator, by what people call them.
         await cursor.execute(
             """
-            select id, client_id, email, name, avatar_url, role, status, created_at from operators
+            select id, client_id, email, name, avatar_url, role, status, created_at, version from operators
             where lower(email) = lower(%(email)s)
             """,
             {"email": email},
@@ -93,7 +104,10 @@ async def list_all(conn: Conn) -> list[Operator]:
     async with conn.cursor(row_factory=class_row(Operator)) as cursor:
         # Everybody.
         await cursor.execute(
-            "select id, client_id, email, name, avatar_url, role, status, created_at from operators order by id"
+            """
+            select id, client_id, email, name, avatar_url, role, status, created_at, version from operators
+            order by id
+            """
         )
         return await cursor.fetchall()
 
@@ -104,13 +118,88 @@ async def list_for_client(conn: Conn, *, client_id: int) -> list[Operator]:
         # A client's staff.
         await cursor.execute(
             """
-            select id, client_id, email, name, avatar_url, role, status, created_at from operators
+            select id, client_id, email, name, avatar_url, role, status, created_at, version from operators
             where client_id = %(client_id)s
             order by id
             """,
             {"client_id": client_id},
         )
         return await cursor.fetchall()
+
+
+async def page(conn: Conn, *, client_id: int | None, before: int | None, limit: int) -> list[ListedOperator]:
+    """Newest first: those who answer for this client alone, or system-wide where it is None.
+
+    `before` is the last id of the page before this one.
+    """
+    async with conn.cursor(row_factory=class_row(ListedOperator)) as cursor:
+        # One page; sessions only of its rows.
+        await cursor.execute(
+            """
+            select o.id, o.client_id, o.email, o.name, o.avatar_url, o.role, o.status, o.created_at, o.version,
+                   c.name as client_name, s.last_seen_at
+            from (
+                select id, client_id, email, name, avatar_url, role, status, created_at, version from operators
+                where (%(client_id)s::bigint is null or client_id = %(client_id)s)
+                  and (%(before)s::bigint is null or id < %(before)s)
+                order by id desc
+                limit %(limit)s
+            ) o
+            left join clients c on c.id = o.client_id
+            cross join lateral (
+                select max(last_seen_at) as last_seen_at from operator_sessions where operator_id = o.id
+            ) s
+            order by o.id desc
+            """,
+            {"client_id": client_id, "before": before, "limit": limit},
+        )
+        return await cursor.fetchall()
+
+
+async def find_to_change(conn: Conn, *, operator_id: int) -> Operator | None:
+    """System-wide. Locked to the end of the transaction: whoever else changes them waits, and then sees it."""
+    async with conn.cursor(row_factory=class_row(Operator)) as cursor:
+        # One operator, nobody else's for a moment.
+        await cursor.execute(
+            """
+            select id, client_id, email, name, avatar_url, role, status, created_at, version from operators
+            where id = %(operator_id)s
+            for update
+            """,
+            {"operator_id": operator_id},
+        )
+        return await cursor.fetchone()
+
+
+async def change(
+    conn: Conn, *, operator_id: int, name: str, role: str, serves: int | None, status: str
+) -> Operator | None:
+    """System-wide. As they are now, a version later. `serves` is their client. None when there is no such operator.
+
+    Raises Invalid for a role that does not go with the client, NotFound for a client that is not there.
+    """
+    async with conn.cursor(row_factory=class_row(Operator)) as cursor:
+        # All that may be edited.
+        await cursor.execute(
+            """
+            update operators set
+                name = %(name)s, role = %(role)s, client_id = %(serves)s, status = %(status)s, version = version + 1
+            where id = %(operator_id)s
+            returning id, client_id, email, name, avatar_url, role, status, created_at, version
+            """,
+            {"operator_id": operator_id, "name": name, "role": role, "serves": serves, "status": status},
+        )
+        return await cursor.fetchone()
+
+
+async def password_hash(conn: Conn, *, operator_id: int) -> str | None:
+    """System-wide: who is signed in. None when there is no such operator."""
+    # To compare what they say is their password.
+    cursor = await conn.execute(
+        "select password_hash from operators where id = %(operator_id)s", {"operator_id": operator_id}
+    )
+    row = await cursor.fetchone()
+    return row[0] if row else None
 
 
 async def set_password(conn: Conn, *, operator_id: int, password_hash: str) -> bool:
@@ -145,7 +234,7 @@ async def set_status(conn: Conn, *, operator_id: int, status: str) -> bool:
     """System-wide. `active` or `disabled`. False when there is no such operator."""
     # Lock out, or let back in.
     cursor = await conn.execute(
-        "update operators set status = %(status)s where id = %(operator_id)s returning id",
+        "update operators set status = %(status)s, version = version + 1 where id = %(operator_id)s returning id",
         {"operator_id": operator_id, "status": status},
     )
     return await cursor.fetchone() is not None

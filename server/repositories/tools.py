@@ -15,7 +15,8 @@ class Tool(msgspec.Struct, frozen=True):
     """What a client may enable.
 
     `parameters_schema` is JSON Schema; `effect` is `read_only`, `idempotent` or `unsafe`; `proof` is `none`, `session`
-    or `verified`; `bound` is which arguments the server fills, {"customer_id": "visitor.id"}; `label` is by locale.
+    or `verified`; `bound` is which arguments the server fills, {"customer_id": "visitor.id"}; `label` is by locale;
+    `version` counts its edits from 1.
     """
 
     id: int
@@ -28,6 +29,7 @@ class Tool(msgspec.Struct, frozen=True):
     confirm: bool
     bound: dict[str, str]
     label: dict[str, str]
+    version: int
     created_at: datetime
 
 
@@ -69,7 +71,7 @@ async def create(
                 %(confirm)s, %(bound)s, %(label)s
             )
             returning id, tool_name, description, parameters_schema, category, effect, proof, confirm, bound, label,
-                      created_at
+                      version, created_at
             """,
             {
                 "tool_name": tool_name,
@@ -88,8 +90,11 @@ async def create(
         return row
 
 
-async def update(conn: Conn, *, tool_name: str, changes: ToolChanges) -> Tool | None:
-    """The tool as it is now, for every client that has it; None when there is no such tool."""
+async def update(conn: Conn, *, tool_name: str, changes: ToolChanges, seen: int | None = None) -> Tool | None:
+    """The tool as it is now, for every client that has it; None when there is no such tool.
+
+    None, too, when its version is not the one that was `seen`.
+    """
     given = msgspec.structs.asdict(changes)
     params = {name: None if value is UNSET else value for name, value in given.items()}
     for name in ("parameters_schema", "bound", "label"):
@@ -107,12 +112,13 @@ async def update(conn: Conn, *, tool_name: str, changes: ToolChanges) -> Tool | 
                 proof = coalesce(%(proof)s, proof),
                 confirm = coalesce(%(confirm)s::boolean, confirm),
                 bound = coalesce(%(bound)s::jsonb, bound),
-                label = coalesce(%(label)s::jsonb, label)
-            where tool_name = %(tool_name)s
+                label = coalesce(%(label)s::jsonb, label),
+                version = version + 1
+            where tool_name = %(tool_name)s and (%(seen)s::integer is null or version = %(seen)s)
             returning id, tool_name, description, parameters_schema, category, effect, proof, confirm, bound, label,
-                      created_at
+                      version, created_at
             """,
-            {**params, "tool_name": tool_name},
+            {**params, "tool_name": tool_name, "seen": seen},
         )
         return await cursor.fetchone()
 
@@ -123,7 +129,7 @@ async def find_by_name(conn: Conn, *, tool_name: str) -> Tool | None:
         await cursor.execute(
             """
             select id, tool_name, description, parameters_schema, category, effect, proof, confirm, bound, label,
-                   created_at
+                   version, created_at
             from tools
             where tool_name = %(tool_name)s
             """,
@@ -139,7 +145,7 @@ async def list_all(conn: Conn) -> list[Tool]:
         await cursor.execute(
             """
             select id, tool_name, description, parameters_schema, category, effect, proof, confirm, bound, label,
-                   created_at
+                   version, created_at
             from tools
             order by category, tool_name
             """

@@ -35,6 +35,21 @@ class UsageTotal(msgspec.Struct, frozen=True):
     cost_estimate: Decimal
 
 
+class UsageRow(msgspec.Struct, frozen=True):
+    """One client's day, with the client's name. `cost_estimate` is US dollars."""
+
+    date: date
+    client_id: int
+    client_name: str
+    conversation_count: int
+    message_count: int
+    tokens_input: int
+    tokens_output: int
+    tool_calls_count: int
+    cached_answers: int
+    cost_estimate: Decimal
+
+
 async def record(
     conn: Conn,
     *,
@@ -101,8 +116,13 @@ async def period(conn: Conn, *, client_id: int, start: date, end: date) -> list[
 
 async def current_period(conn: Conn, *, client_id: int, today: date) -> UsageTotal:
     """The sum of `today`'s month so far."""
+    return await total(conn, client_id=client_id, start=today.replace(day=1), end=today)
+
+
+async def total(conn: Conn, *, client_id: int, start: date, end: date) -> UsageTotal:
+    """The sum from `start` to `end`, both included."""
     async with conn.cursor(row_factory=class_row(UsageTotal)) as cursor:
-        # A month without use is a row of zeros.
+        # A period without use is a row of zeros.
         await cursor.execute(
             """
             select %(client_id)s::bigint as client_id,
@@ -114,9 +134,9 @@ async def current_period(conn: Conn, *, client_id: int, today: date) -> UsageTot
                    coalesce(sum(cached_answers), 0)::bigint as cached_answers,
                    coalesce(sum(cost_estimate), 0) as cost_estimate
             from api_usage
-            where client_id = %(client_id)s and date between %(start)s and %(today)s
+            where client_id = %(client_id)s and date between %(start)s and %(end)s
             """,
-            {"client_id": client_id, "start": today.replace(day=1), "today": today},
+            {"client_id": client_id, "start": start, "end": end},
         )
         row = await cursor.fetchone()
         assert row is not None
@@ -167,6 +187,48 @@ async def over_limit(conn: Conn, *, client_id: int, today: date) -> bool:
     )
     row = await cursor.fetchone()
     return bool(row and row[0])
+
+
+async def period_of_all(conn: Conn, *, start: date, end: date) -> list[UsageDay]:
+    """System-wide: the same over all clients."""
+    async with conn.cursor(row_factory=class_row(UsageDay)) as cursor:
+        # Along api_usage_date_idx.
+        await cursor.execute(
+            """
+            select date,
+                   sum(conversation_count)::bigint as conversation_count,
+                   sum(message_count)::bigint as message_count,
+                   sum(tokens_input)::bigint as tokens_input,
+                   sum(tokens_output)::bigint as tokens_output,
+                   sum(tool_calls_count)::bigint as tool_calls_count,
+                   sum(cached_answers)::bigint as cached_answers,
+                   sum(cost_estimate) as cost_estimate
+            from api_usage
+            where date between %(start)s and %(end)s
+            group by date
+            order by date
+            """,
+            {"start": start, "end": end},
+        )
+        return await cursor.fetchall()
+
+
+async def rows(conn: Conn, *, client_id: int | None, start: date, end: date) -> list[UsageRow]:
+    """Each client's days from `start` to `end`, both included, by day and client. System-wide where none is named."""
+    async with conn.cursor(row_factory=class_row(UsageRow)) as cursor:
+        # For an export, some days at a time.
+        await cursor.execute(
+            """
+            select u.date, u.client_id, c.name as client_name, u.conversation_count, u.message_count, u.tokens_input,
+                   u.tokens_output, u.tool_calls_count, u.cached_answers, u.cost_estimate
+            from api_usage u join clients c on c.id = u.client_id
+            where u.date between %(start)s and %(end)s
+              and (%(client_id)s::bigint is null or u.client_id = %(client_id)s)
+            order by u.date, u.client_id
+            """,
+            {"client_id": client_id, "start": start, "end": end},
+        )
+        return await cursor.fetchall()
 
 
 async def clients(conn: Conn, *, start: date, end: date) -> list[UsageTotal]:

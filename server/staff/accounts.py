@@ -7,24 +7,29 @@ import msgspec
 from server import ids
 from server.errors import Conflict, Invalid, NotFound
 from server.net.signing import Keyring
-from server.repositories import audit, operator_sessions, operator_tickets, operators
+from server.protocol.admin.staff import OperatorEdit
+from server.repositories import audit, changes, operator_sessions, operator_tickets, operators
 from server.repositories.operators import Operator
 from server.repositories.pool import Conn, Pool, reading, unit_of_work
 from server.staff import passwords
+from server.staff.authority import check_manages, check_may_make
 from server.staff.lockout import Lockout
 from server.staff.passwords import Passwords
+from server.staff.signed import Signed
 
 # One @ between two parts without spaces: whether mail arrives is for the mail to say.
 _EMAIL = re.compile(r"[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,255}")
 _NAME_LONGEST = 100
+# What changes an operator's version.
+_EDITS = ("operator.create", "operator.update", "operator.disable", "operator.enable")
 
 
 class Accounts:
     """`by` is the operator who does it; None for the command line."""
 
-    def __init__(self, pool: Pool, keyring: Keyring) -> None:
+    def __init__(self, pool: Pool, keyring: Keyring, passwords: Passwords | None = None) -> None:
         self._pool = pool
-        self._passwords = Passwords()
+        self._passwords = passwords or Passwords()
         self._lockout = Lockout(keyring)
 
     async def create(
@@ -39,6 +44,35 @@ class Accounts:
             )
             await _record(conn, made, "operator.create", by, {"role": role})
         return made
+
+    async def edit(self, operator_id: int, given: OperatorEdit, *, by: Operator) -> Operator:
+        """As they are now. Another role, client or status signs them out everywhere.
+
+        Raises NotFound, Forbidden `role_needed`, Invalid with the field, Conflict `changed_meanwhile` when somebody has
+        edited them since, `own_account` for one's own role, client or status, `last_owner`.
+        """
+        name = _checked_name(given.name)
+        async with unit_of_work(self._pool) as conn:
+            # Before the row itself, in all that may take an owner away: two who do wait in one order.
+            owners = await operators.lock_owners(conn)
+            before = check_manages(by, await operators.find_to_change(conn, operator_id=operator_id))
+            if before.version != given.version:
+                raise await _changed_meanwhile(conn, before)
+            moved = (given.role, given.client_id, given.status) != (before.role, before.client_id, before.status)
+            if moved and operator_id == by.id:
+                raise Conflict("your own role, client and status are for somebody else to change", code="own_account")
+            check_may_make(by, role=given.role, client_id=given.client_id)
+            if owners == [operator_id] and (given.role, given.status) != ("owner", "active"):
+                raise _last_owner()
+            after = await operators.change(
+                conn, operator_id=operator_id, name=name, role=given.role, serves=given.client_id, status=given.status
+            )
+            if after is None:
+                raise RuntimeError("an operator went though they were locked")
+            if moved:
+                await _sign_out_everywhere(conn, after)
+            await _record(conn, after, "operator.update", by.id, _changes(before, after))
+        return after
 
     async def list_all(self) -> list[Operator]:
         """Oldest first."""
@@ -55,11 +89,48 @@ class Accounts:
         operator = await self._find(email)
         hashed = await self._hash(password, operator.email)
         async with unit_of_work(self._pool) as conn:
-            await operators.set_password(conn, operator_id=operator.id, password_hash=hashed)
-            await _sign_out_everywhere(conn, operator)
-            await self._lockout.let_in(conn, operator_id=operator.id)
-            await _record(conn, operator, "operator.reset_password", by, {})
+            await self._set_password(conn, operator, hashed, by)
         return operator
+
+    async def new_password(self, operator_id: int, *, by: Operator) -> str:
+        """A password that nobody chose, for somebody else; as `reset_password`.
+
+        Raises NotFound, Forbidden `role_needed`, Conflict `own_account`.
+        """
+        if operator_id == by.id:
+            raise Conflict("change your own password with the one that you have", code="own_account")
+        async with reading(self._pool) as conn:
+            check_manages(by, await operators.find(conn, operator_id=operator_id))
+        password = ids.password()
+        async with self._passwords.turn():
+            hashed = await self._passwords.hash(password)
+        async with unit_of_work(self._pool) as conn:
+            operator = check_manages(by, await operators.find_to_change(conn, operator_id=operator_id))
+            await self._set_password(conn, operator, hashed, by.id)
+        return password
+
+    async def change_password(self, signed: Signed, *, current: str, new: str, address: str) -> None:
+        """One's own. Every other session of theirs ends.
+
+        Raises Invalid `current` (`wrong_password`) and `new`, RateLimited `locked_out` after some wrong ones: who
+        finds a console open must not guess at its leisure.
+        """
+        operator = signed.operator
+        passwords.check(new, email=operator.email, field="new")
+        attempt = self._lockout.attempt(operator_id=operator.id, email=operator.email, address=address)
+        async with self._passwords.turn():
+            async with unit_of_work(self._pool) as conn:
+                await self._lockout.charge(conn, attempt)
+                stored = await operators.password_hash(conn, operator_id=operator.id)
+            if not await self._passwords.matches(stored, current):
+                raise Invalid("`current` is not your password", code="wrong_password", field="current")
+            hashed = await self._passwords.hash(new)
+        async with unit_of_work(self._pool) as conn:
+            await operators.set_password(conn, operator_id=operator.id, password_hash=hashed)
+            await operator_sessions.revoke_others(conn, operator_id=operator.id, session_id=signed.session_id)
+            await operator_tickets.delete_all(conn, operator_id=operator.id)
+            await self._lockout.succeeded(conn, attempt)
+            await _record(conn, operator, "operator.change_password", operator.id, {})
 
     async def disable(self, email: str, *, by: int | None = None) -> Operator:
         """Signs them out everywhere and lets them in no more.
@@ -69,11 +140,11 @@ class Accounts:
         operator = await self._find(email)
         async with unit_of_work(self._pool) as conn:
             if operator.role == "owner" and await operators.lock_owners(conn) == [operator.id]:
-                raise Conflict("this is the only active owner; make another one first", code="last_owner")
+                raise _last_owner()
             await operators.set_status(conn, operator_id=operator.id, status="disabled")
             await _sign_out_everywhere(conn, operator)
             await _record(conn, operator, "operator.disable", by, {})
-        return msgspec.structs.replace(operator, status="disabled")
+        return msgspec.structs.replace(operator, status="disabled", version=operator.version + 1)
 
     async def enable(self, email: str, *, by: int | None = None) -> Operator:
         """Raises NotFound."""
@@ -81,7 +152,13 @@ class Accounts:
         async with unit_of_work(self._pool) as conn:
             await operators.set_status(conn, operator_id=operator.id, status="active")
             await _record(conn, operator, "operator.enable", by, {})
-        return msgspec.structs.replace(operator, status="active")
+        return msgspec.structs.replace(operator, status="active", version=operator.version + 1)
+
+    async def _set_password(self, conn: Conn, operator: Operator, hashed: str, by: int | None) -> None:
+        await operators.set_password(conn, operator_id=operator.id, password_hash=hashed)
+        await _sign_out_everywhere(conn, operator)
+        await self._lockout.let_in(conn, operator_id=operator.id)
+        await _record(conn, operator, "operator.reset_password", by, {})
 
     async def _find(self, email: str) -> Operator:
         async with reading(self._pool) as conn:
@@ -94,6 +171,23 @@ class Accounts:
         passwords.check(password, email=email)
         async with self._passwords.turn():
             return await self._passwords.hash(password)
+
+
+def _last_owner() -> Conflict:
+    return Conflict("this is the only active owner; make another one first", code="last_owner")
+
+
+def _changes(before: Operator, after: Operator) -> dict[str, object]:
+    """For the audit log: the fields that changed, and who they may be now."""
+    fields = [name for name in ("name", "role", "client_id", "status") if getattr(before, name) != getattr(after, name)]
+    return {"fields": fields, "role": after.role, "status": after.status, "version": after.version}
+
+
+async def _changed_meanwhile(conn: Conn, operator: Operator) -> Conflict:
+    last = await changes.find_last(
+        conn, client_id=operator.client_id, target_type="operator", target_id=str(operator.id), actions=_EDITS
+    )
+    return changes.changed_meanwhile("this operator", last)
 
 
 def _checked_email(email: str) -> str:
@@ -116,7 +210,7 @@ async def _sign_out_everywhere(conn: Conn, operator: Operator) -> None:
     await operator_tickets.delete_all(conn, operator_id=operator.id)
 
 
-async def _record(conn: Conn, operator: Operator, action: str, by: int | None, details: dict[str, str]) -> None:
+async def _record(conn: Conn, operator: Operator, action: str, by: int | None, details: dict[str, object]) -> None:
     await audit.record(
         conn,
         client_id=operator.client_id,

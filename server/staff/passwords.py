@@ -22,12 +22,12 @@ WAITING = 50
 BUSY_MS = 2_000
 
 
-def check(password: str, *, email: str) -> None:
-    """Raises Invalid `password`: too short, too long, or the operator's own address."""
+def check(password: str, *, email: str, field: str = "password") -> None:
+    """Raises Invalid with the field: too short, too long, or the operator's own address."""
     if not SHORTEST <= len(password) <= LONGEST:
-        raise Invalid(f"`password` takes {SHORTEST} to {LONGEST} characters", field="password")
+        raise Invalid(f"`{field}` takes {SHORTEST} to {LONGEST} characters", field=field)
     if password.casefold() == email.casefold():
-        raise Invalid("`password` may not be the e-mail address", field="password")
+        raise Invalid(f"`{field}` may not be the e-mail address", field=field)
 
 
 class Passwords:

@@ -8,8 +8,9 @@ from server.errors import Forbidden, NotFound, Unauthorized
 from server.net.signing import Keyring
 from server.repositories import audit, operator_sessions, operator_tickets, operators, sign_in_attempts
 from server.repositories.operator_sessions import LiveSession
-from server.repositories.operators import OperatorLogin
+from server.repositories.operators import Operator, OperatorLogin
 from server.repositories.pool import Conn, Pool, reading, unit_of_work
+from server.staff.authority import check_manages
 from server.staff.lockout import FORGET_S, Attempt, Lockout
 from server.staff.passwords import Passwords
 from server.staff.signed import Signed
@@ -32,10 +33,10 @@ class Staff:
     the work behind them.
     """
 
-    def __init__(self, pool: Pool, keyring: Keyring) -> None:
+    def __init__(self, pool: Pool, keyring: Keyring, passwords: Passwords | None = None) -> None:
         self._pool = pool
         self._keyring = keyring
-        self._passwords = Passwords()
+        self._passwords = passwords or Passwords()
         self._lockout = Lockout(keyring)
 
     async def sign_in(
@@ -124,11 +125,17 @@ class Staff:
         if not self._keyring.matches("operator-csrf", token, _decoded(given or "")):
             raise Forbidden("send the `csrf` of this session as `X-CSRF-Token`", code="csrf")
 
-    async def login_link(self, operator_id: int) -> str:
-        """A secret that signs an operator in once, within 15 minutes. Raises NotFound."""
+    async def login_link(self, operator_id: int, *, by: Operator | None = None) -> str:
+        """A secret that signs an operator in once, within 15 minutes. `by` is who asks; None for the command line.
+
+        Raises NotFound, and Forbidden `role_needed` for somebody whom `by` does not manage.
+        """
         secret = ids.login_link()
         async with unit_of_work(self._pool) as conn:
             await operator_tickets.delete_expired(conn)
+            if by is not None:
+                operator = check_manages(by, await operators.find_to_change(conn, operator_id=operator_id))
+                await _record_link(conn, operator, by)
             made = await operator_tickets.create_link(
                 conn,
                 operator_id=operator_id,
@@ -230,6 +237,22 @@ async def _record(conn: Conn, signed: Signed, action: str, details: dict[str, st
         target_id=str(signed.operator.id),
         details=details,
     )
+
+
+async def _record_link(conn: Conn, operator: Operator, by: Operator) -> None:
+    await audit.record(
+        conn,
+        client_id=operator.client_id,
+        operator_id=by.id,
+        action="operator.link",
+        target_type="operator",
+        target_id=str(operator.id),
+    )
+
+
+def login_url(origin: str, secret: str) -> str:
+    """Where a login link leads. The secret stands behind the #: no server and no log sees it on the way."""
+    return f"{origin}/admin/link#{secret}"
 
 
 def _signed(live: LiveSession) -> Signed:

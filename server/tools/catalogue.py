@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -56,19 +56,34 @@ class Catalogue:
             self._kept.popitem(last=False)
         return toolbox
 
-    async def _load(self, client: Client) -> Toolbox:
+    async def drafted(self, client: Client, names: Collection[str]) -> Toolbox:
+        """What of these names a model might use if only they were on, read anew. Raises as `offered`."""
+        return await self._load(client, names)
+
+    async def names(self, client_id: int) -> list[str]:
+        """All that the client's AI could be offered, whether it is on or off, in order. Raises Unavailable."""
+        async with reading(self._pool) as conn:
+            tools = await client_tools.list_all(conn, client_id=client_id)
+            live = await endpoints.list_offered(conn, client_id=client_id)
+        return sorted({tool.tool_name for tool in tools} | {endpoint.endpoint_name for endpoint in live})
+
+    async def _load(self, client: Client, names: Collection[str] | None = None) -> Toolbox:
         async with reading(self._pool) as conn:
             # Two round trips, once a client in KEEP_S.
-            tools = await client_tools.list_enabled(conn, client_id=client.id)
+            read = client_tools.list_enabled if names is None else client_tools.list_all
+            tools = await read(conn, client_id=client.id)
             live = await endpoints.list_offered(conn, client_id=client.id)
+        if names is not None:
+            tools = [tool for tool in tools if tool.tool_name in names]
+            live = [endpoint for endpoint in live if endpoint.endpoint_name in names]
         made: dict[str, Tool] = {}
         for tool in tools:
-            self._add(made, client, tool.tool_name, partial(_webhook, tool, client))
+            self._add(made, client, tool.tool_name, partial(webhook_tool, tool, client))
         for endpoint in live:
             if endpoint.endpoint_name in made:
                 self._log(client, endpoint.endpoint_name, "an endpoint has the name of a tool: the tool is offered")
             else:
-                self._add(made, client, endpoint.endpoint_name, partial(_endpoint, endpoint))
+                self._add(made, client, endpoint.endpoint_name, partial(endpoint_tool, endpoint))
         return Toolbox(made.values())
 
     def _add(self, made: dict[str, Tool], client: Client, name: str, make: Callable[[], Tool]) -> None:
@@ -120,7 +135,8 @@ def _parameters(row: ClientTool | OfferedEndpoint) -> dict[str, Any]:
     return NO_ARGUMENTS if row.parameters_schema == {} else row.parameters_schema
 
 
-def _webhook(row: ClientTool, client: Client) -> Tool:
+def webhook_tool(row: ClientTool, client: Client) -> Tool:
+    """A client's tool as it is called. Raises Invalid, ValidationError for a row that makes no sense."""
     policy = _policy(row)
     url = row.n8n_webhook_url or webhook_url(client.webhook_base_url, row.tool_name)
     if url is None:
@@ -138,7 +154,8 @@ def _webhook(row: ClientTool, client: Client) -> Tool:
     )
 
 
-def _endpoint(row: OfferedEndpoint) -> Tool:
+def endpoint_tool(row: OfferedEndpoint) -> Tool:
+    """Live data as it is asked for. Raises as `webhook_tool`."""
     policy = _policy(row)
     return Tool(
         name=row.endpoint_name,

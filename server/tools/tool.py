@@ -4,9 +4,12 @@ A `Tool` is one thing a client lets the AI do. A `Call` is one use of it, with a
 they name the visitor, filled by the server. An `Outcome` is how it went: what the model reads, what is recorded.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
 import msgspec
+
+from server.net.egress import Response
 
 Effect = Literal["read_only", "idempotent", "unsafe"]
 # What the visitor must have proven: nothing, to hold the session's token, to be a person the client's backend vouches
@@ -91,6 +94,23 @@ class Endpoint(msgspec.Struct, frozen=True):
     cache_ttl: int
 
 
+class RecordedCall(msgspec.Struct, frozen=True):
+    """A call that was made once: with these arguments the model read this."""
+
+    tool: str
+    arguments: dict[str, Any]
+    content: str
+    ok: bool
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """A tool of a test: what is on record is answered, and nothing goes out. `calls` are the tool's own, in the order
+    in which they are to be answered; `served` are the places of those that were."""
+
+    calls: tuple[RecordedCall, ...]
+    served: set[int] = msgspec.field(default_factory=set)
+
+
 class Tool(msgspec.Struct, frozen=True, kw_only=True):
     """One thing a client lets the AI do. `parameters` is JSON Schema, bound arguments included."""
 
@@ -104,7 +124,22 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     bound: dict[str, VisitorField]
     # For people, by language: {"en": "Looking up your order"}.
     label: dict[str, str]
-    source: Webhook | Endpoint
+    source: Webhook | Endpoint | Recorded
+
+
+class Sender(Protocol):
+    """Sends one request to an address that a person configured: `Egress`, or who watches it. Raises EgressError."""
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] = ...,
+        body: bytes | None = ...,
+        timeout_s: float,
+        max_bytes: int = ...,
+    ) -> Response: ...
 
 
 class Executor(Protocol):

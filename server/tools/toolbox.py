@@ -32,9 +32,9 @@ class Toolbox:
         self._specs: dict[str, ToolSpec] = {}
         self._checkers: dict[str, Checker] = {}
         for tool in self.tools.values():
-            self._checkers[tool.name] = checker(offered := unbound(tool))
-            # OpenAI refuses an object without properties, even an empty one.
-            self._specs[tool.name] = ToolSpec(tool.name, tool.description, {"properties": {}, **offered})
+            offered = unbound(tool.parameters, tool.bound)
+            self._checkers[tool.name] = checker(offered)
+            self._specs[tool.name] = ToolSpec(tool.name, tool.description, offered)
 
     def specs(self, without: Collection[str] = ()) -> tuple[ToolSpec, ...]:
         """What to offer a model: every tool but those whose name is in `without`. Arguments that the server fills are
@@ -52,13 +52,13 @@ class Toolbox:
         return arguments
 
 
-def unbound(tool: Tool) -> dict[str, Any]:
+def unbound(parameters: dict[str, Any], bound: Collection[str]) -> dict[str, Any]:
     """The schema of what a model may fill: all but the bound arguments."""
-    schema = dict(tool.parameters)
-    if tool.bound:
-        properties = schema.get("properties", {})
-        schema["properties"] = {name: inner for name, inner in properties.items() if name not in tool.bound}
-        schema["required"] = [name for name in schema.get("required", ()) if name not in tool.bound]
+    # OpenAI refuses an object without properties, even an empty one.
+    schema = {"properties": {}, **parameters}
+    if bound:
+        schema["properties"] = {name: inner for name, inner in schema["properties"].items() if name not in bound}
+        schema["required"] = [name for name in schema.get("required", ()) if name not in bound]
     return schema
 
 

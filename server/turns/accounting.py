@@ -75,12 +75,13 @@ class Accounting:
         return Bill(usage, pricing.cost(price, usage))
 
     async def total(self, spent: Sequence[Spent], *, provider: str, model: str, day: date) -> Bill:
-        """Of several calls of one model."""
+        """Of several calls: of this model, but for those that say who else it was."""
         bill = Bill.nothing()
         for each in spent:
+            by_provider, by_model = each.by or (provider, model)
             bill += await self.bill(
-                provider=provider,
-                model=model,
+                provider=by_provider,
+                model=by_model,
                 usage=each.usage,
                 tokens_input=each.tokens_input,
                 text=each.text,

@@ -6,7 +6,7 @@ from server.fanout.signals import Signals
 from server.journal import Journal
 from server.protocol.parts import Rating
 from server.protocol.visitor import FeedbackRecorded
-from server.repositories import messages, tool_executions
+from server.repositories import conversations, messages, tool_executions
 from server.repositories.pool import Pool, reading
 from server.turns.stopping import Stopping
 
@@ -57,4 +57,8 @@ class Commands:
             )
             if not rated:
                 raise NotFound("no such answer in this conversation", field="message_id")
+            # The newest verdict is the whole conversation's: operators look for it in the inbox.
+            await conversations.set_rating(
+                entry.conn, client_id=client_id, conversation_id=conversation_id, rating=rating
+            )
             entry.append(FeedbackRecorded(seq=entry.next_seq, message_id=message_id, rating=rating))

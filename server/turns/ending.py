@@ -6,10 +6,11 @@ from server.fanout.live import LiveTexts
 from server.journal import Entry
 from server.protocol.parts import Message, TokenUsage
 from server.protocol.visitor import MessageCompleted, TurnFailed
-from server.repositories import messages, tool_executions, turns, usage
+from server.repositories import messages, tool_executions, turns
 from server.repositories.pool import Pool, reading
 from server.turns import phrases
 from server.turns.accounting import Accounting, Bill
+from server.turns.counting import count
 from server.turns.job import Job
 from server.turns.turn import Completed, Failed, Turn
 from server.turns.writing import Writer
@@ -74,9 +75,9 @@ class Ending:
                 await self._complete(entry, job, outcome, model, bill)
             else:
                 await self._fail(entry, job, outcome)
-            await usage.record(
+            await count(
                 entry.conn,
-                client_id=job.client.id,
+                job.conversation,
                 day=entry.at.date(),
                 messages=1 if isinstance(outcome, Completed) else 0,
                 tokens_input=bill.usage.input,

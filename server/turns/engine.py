@@ -7,24 +7,26 @@ import asyncio
 from decimal import Decimal
 from functools import partial
 
-import msgspec
-
 from server import log, metrics
 from server.errors import FenceLost, ModelError, Unavailable
 from server.fanout.hub import Hub
 from server.fanout.live import LiveTexts
 from server.llm import tokens
+from server.llm.figures import ModelCalls
 from server.llm.provider import ChatMessage, ModelRequest, Provider
-from server.llm.registry import ModelConfig, Registry
+from server.llm.registry import Registry
+from server.protocol.client_config import ModelConfig, read_model
 from server.repositories import turn_steps
 from server.repositories.pool import Pool, reading
 from server.repositories.turn_steps import TurnStep
-from server.tools.catalogue import Catalogue
 from server.turns.accounting import Accounting
+from server.turns.asking import Asking
 from server.turns.budget import Budget
 from server.turns.calls import Calls, Scene
 from server.turns.clock import Clock
 from server.turns.context import ContextBuilder, Prepared
+from server.turns.counting import is_console
+from server.turns.draft import Drafts
 from server.turns.ending import Ending
 from server.turns.ends import Ends
 from server.turns.job import Job
@@ -34,6 +36,7 @@ from server.turns.stage import Stage
 from server.turns.steps import Asked, Decision, replayed, request_hash
 from server.turns.summary import UNCOVERED, Summariser
 from server.turns.trace import Trace
+from server.turns.traffic import Traffic
 from server.turns.transcript import Transcript
 from server.turns.turn import Spent, Turn
 from server.turns.writing import Writer
@@ -57,12 +60,14 @@ class Engine:
         quiet: Quiet,
         registry: Registry,
         context: ContextBuilder,
-        catalogue: Catalogue,
+        drafts: Drafts,
         calls: Calls,
         writer: Writer,
         ending: Ending,
         accounting: Accounting,
         summariser: Summariser,
+        models: ModelCalls,
+        traffic: Traffic,
     ) -> None:
         self._pool = pool
         self._hub = hub
@@ -70,20 +75,25 @@ class Engine:
         self._quiet = quiet
         self._registry = registry
         self._context = context
-        self._catalogue = catalogue
+        self._drafts = drafts
         self._calls = calls
         self._writer = writer
         self._ending = ending
         self._accounting = accounting
         self._summariser = summariser
+        self._models = models
+        self._traffic = traffic
 
     async def run(self, job: Job) -> None:
         """From the claimed turn to its committed end.
 
         Raises FenceLost when somebody else took it over, Interrupted when it must be begun again.
         """
+        if is_console(job.conversation):
+            job = await patiently(job.lease, partial(self._drafts.applied, job))
         config = _model_config(job)
-        provider, model = self._registry.choose(config)
+        asking = Asking(self._registry, config)
+        provider, model = asking.provider, asking.model
         logger.debug("turn runs", turn=job.turn.public_id, gen=job.turn.gen, provider=provider.name, model=model)
         turn = Turn()
         stage = Stage(job, turn, hub=self._hub, live=self._live, provider=provider.name, model=model)
@@ -92,13 +102,13 @@ class Engine:
         try:
             async with asyncio.timeout(DEADLINE_S) as timeout:
                 clock = Clock(timeout)
-                toolbox = await patiently(job.lease, lambda: self._catalogue.offered(job.client), clock=clock)
+                toolbox = await patiently(job.lease, partial(self._drafts.toolbox, job), clock=clock)
                 build = partial(
                     self._context.build,
                     job,
                     provider=provider.name,
                     model=model,
-                    temperature=config.temperature,
+                    temperature=asking.temperature,
                     deadline_s=DEADLINE_S,
                     tools=toolbox.specs(),
                 )
@@ -107,7 +117,7 @@ class Engine:
                 trace = Trace(job, hub=self._hub)
                 scene = Scene(job, stage, toolbox, Budget(), clock, ends, trace)
                 try:
-                    await self._converse(scene, turn, provider, prepared)
+                    await self._converse(scene, turn, asking, prepared)
                 finally:
                     # Whatever ended it: what a tool did is on record before the turn's own end is.
                     await ends.close()
@@ -124,7 +134,8 @@ class Engine:
             logger.exception("turn broke", turn=job.turn.public_id)
             turn.broke(type(error).__name__)
         history = prepared.history if prepared else None
-        await self._ending.write(job, turn, provider=provider.name, model=model if prepared else "", history=history)
+        model = asking.model if prepared else ""
+        await self._ending.write(job, turn, provider=asking.provider.name, model=model, history=history)
 
     def forget(self, job: Job) -> None:
         """Lets go of what is kept here of a turn that this instance does not run any more."""
@@ -136,9 +147,9 @@ class Engine:
         if job.total >= UNCOVERED:
             await self._summariser.cover(job.conversation, _model_config(job))
 
-    async def _converse(self, scene: Scene, turn: Turn, provider: Provider, prepared: Prepared) -> None:
+    async def _converse(self, scene: Scene, turn: Turn, asking: Asking, prepared: Prepared) -> None:
         """The model's words and calls, step after step, until it has answered."""
-        window = tokens.context_window(prepared.request.model, provider=provider.name)
+        window = tokens.context_window(asking.model, provider=asking.provider.name)
         transcript = Transcript(prepared, window=window)
         no = await self._replay(scene, turn, transcript) if scene.job.turn.gen > 1 else 1
         budget, stage = scene.budget, scene.stage
@@ -149,9 +160,14 @@ class Engine:
             )
             stage.tokens_input = sum(each.tokens_input for each in turn.spent) + transcript.tokens_input
             turn.asked(transcript.tokens_input, offered=may_call and bool(request.tools))
-            cost = await self._cost(scene.job, turn.spent, provider, request.model)
+            cost = await self._cost(scene.job, turn.spent, asking.provider, request.model)
             scene.trace.asked(request, tokens_input=transcript.tokens_input, cost=cost)
-            await self._stream(scene, turn, provider, request)
+            try:
+                await self._stream(scene, turn, asking.provider, request)
+            except ModelError as error:
+                if not asking.fall_back(error, turn, stage, transcript):
+                    raise
+                continue
             if turn.phase != "calling":
                 return
             await scene.ours()
@@ -160,7 +176,8 @@ class Engine:
             spent = turn.spent[-1]
             budget.steps += 1
             budget.tokens += spent.usage.input + spent.usage.output if spent.usage else spent.tokens_input
-            asked = Asked(no, Decision(turn.said_last, turn.calls, spent.tokens_input, spent.usage))
+            decision = Decision(turn.said_last, turn.calls, spent.tokens_input, spent.usage, asking.instead)
+            asked = Asked(no, decision)
             await self._step(scene, asked, transcript, request_hash(request))
             no = asked.number(len(turn.calls))
 
@@ -182,7 +199,8 @@ class Engine:
         for asked in replayed(await scene.patiently(committed)):
             decision = asked.decision
             called = "".join(f"{call.name}{call.arguments}" for call in decision.calls)
-            turn.replayed(decision.text, Spent(decision.tokens_input, decision.text + called, decision.usage))
+            spent = Spent(decision.tokens_input, decision.text + called, decision.usage, by=decision.by)
+            turn.replayed(decision.text, spent)
             if delta := turn.flush(asyncio.get_running_loop().time()):
                 scene.stage.say(delta)
             scene.budget.steps += 1
@@ -203,6 +221,11 @@ class Engine:
         return bill.cost
 
     async def _stream(self, scene: Scene, turn: Turn, provider: Provider, request: ModelRequest) -> None:
+        """One call of the model, kept where it is the console's."""
+        async with self._traffic.kept(scene.job, turn, provider.name, request) as asked:
+            await self._read(scene, turn, provider, asked)
+
+    async def _read(self, scene: Scene, turn: Turn, provider: Provider, request: ModelRequest) -> None:
         """Reads the model's stream to its end. Nothing here waits for anything but the model, and for a lease in doubt:
         then nothing is read and nothing shown, so that the provider waits too."""
         loop = asyncio.get_running_loop()
@@ -223,21 +246,24 @@ class Engine:
         # Once the request is on its way, the end of the last tool is written beside it.
         settle_soon = loop.call_soon(scene.ends.begin)
         try:
-            async with provider.stream(request) as stream:
-                await scene.ends.settled()
-                async for batch in stream:
-                    if not lease.holds:
-                        waited = await scene.ours()
-                    delta = turn.said(batch, loop.time())
-                    if delta is not None:
-                        if delta.n == 1:
-                            metrics.FIRST_TOKEN.labels(provider.name).observe(loop.time() - asked_at)
-                        publish(delta)
-                    elif timer is None and (due := turn.due()) is not None:
-                        timer = loop.call_at(due, flush)
-                    if turn.phase == "ended":
-                        break
-            turn.ended()
+            with self._models.call(provider.name, request.model) as call:
+                async with provider.stream(request) as stream:
+                    await scene.ends.settled()
+                    async for batch in stream:
+                        if call.first_s is None:
+                            call.heard()
+                        if not lease.holds:
+                            waited = call.excused = await scene.ours()
+                        delta = turn.said(batch, loop.time())
+                        if delta is not None:
+                            if delta.n == 1:
+                                metrics.FIRST_TOKEN.labels(provider.name).observe(loop.time() - asked_at)
+                            publish(delta)
+                        elif timer is None and (due := turn.due()) is not None:
+                            timer = loop.call_at(due, flush)
+                        if turn.phase == "ended":
+                            break
+                turn.ended()
         except ModelError as error:
             if waited:
                 raise Interrupted(f"the model did not wait for postgres: {error.message}") from error
@@ -250,8 +276,7 @@ class Engine:
 
 def _model_config(job: Job) -> ModelConfig:
     """What the client chose; a row that makes no sense must not silence the client's website."""
-    try:
-        return msgspec.convert(job.client.model_config, ModelConfig)
-    except msgspec.ValidationError as error:
-        logger.warning("model_config is wrong, so the default answers", client=job.client.id, reason=str(error))
-        return ModelConfig()
+    config, ignored = read_model(job.client.model_config)
+    if ignored:
+        logger.warning("model_config is wrong, so defaults stand", client=job.client.id, ignored=ignored)
+    return config

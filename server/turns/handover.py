@@ -12,9 +12,14 @@ from typing import Any
 
 from server import ids
 from server.access import Session
+from server.cache.rate_limit import Limit
 from server.errors import Conflict, Invalid, NotFound
+from server.fanout import channels
+from server.fanout.hub import Hub
 from server.fanout.signals import Signals
 from server.journal import Entry, Journal
+from server.protocol import codec
+from server.protocol.operator import Colleague, WhisperRecorded
 from server.protocol.parts import Message, Owner, Person
 from server.protocol.visitor import MessageCreated, OwnerChanged
 from server.repositories import (
@@ -25,7 +30,6 @@ from server.repositories import (
     operators,
     tool_executions,
     turns,
-    usage,
     whispers,
 )
 from server.repositories.conversations import Conversation
@@ -33,6 +37,7 @@ from server.repositories.operators import Operator
 from server.repositories.pool import Conn, Pool, unit_of_work
 from server.repositories.turns import Turn as TurnRow
 from server.repositories.whispers import WhisperRow
+from server.turns.counting import count
 from server.turns.engine import DEADLINE_S
 from server.turns.intake import Accepted, clean
 from server.turns.lease import LEASE_S
@@ -43,6 +48,8 @@ from server.turns.supervisor import Supervisor
 WHISPERS_WAITING = 10
 # Characters of a visitor's reason to ask for a person.
 REASON_CHARACTERS = 500
+# Commands a minute of one operator, over all sockets and requests: a person at two consoles does not come near.
+OPERATOR_COMMANDS = 300
 
 
 class Handover:
@@ -53,9 +60,10 @@ class Handover:
     """
 
     def __init__(
-        self, *, pool: Pool, journal: Journal, signals: Signals, supervisor: Supervisor, stopping: Stopping
+        self, *, pool: Pool, hub: Hub, journal: Journal, signals: Signals, supervisor: Supervisor, stopping: Stopping
     ) -> None:
         self._pool = pool
+        self._hub = hub
         self._journal = journal
         self._signals = signals
         self._supervisor = supervisor
@@ -194,13 +202,14 @@ class Handover:
             entry.append(MessageCreated(seq=seq, message=message), message=True)
             await conversations.set_waiting(entry.conn, client_id=now.client_id, conversation_id=now.id, waiting=False)
             await _log(entry.conn, operator, now, "reply", {"message": message_id})
-            await usage.record(entry.conn, client_id=now.client_id, day=entry.at.date(), messages=1)
+            await count(entry.conn, now, day=entry.at.date(), messages=1)
         return Accepted(message_id, seq, None, duplicate=False)
 
     async def whisper(self, operator: Operator, conversation: Conversation, *, text: str) -> WhisperRow:
         """Tells the AI something for its next turn, and for that one only; the visitor never sees it.
 
-        Raises Invalid, Conflict `whispers_waiting` when enough of them wait for a turn.
+        Whoever watches the conversation is shown it. Raises Invalid, Conflict `whispers_waiting` when enough of them
+        wait for a turn.
         """
         text = clean(text)
         async with self._journal.write(client_id=conversation.client_id, conversation_id=conversation.id) as entry:
@@ -218,6 +227,8 @@ class Handover:
                     f"{WHISPERS_WAITING} whispers wait for the AI's next answer already", code="whispers_waiting"
                 )
             await _log(entry.conn, operator, now, "whisper", {"no": row.no})
+        recorded = codec.encode(recorded_whisper(conversation, row))
+        self._hub.publish(channels.operators(conversation.public_id), 0, recorded)
         return row
 
     # --- what the AI does
@@ -264,6 +275,25 @@ class Handover:
         if row.author_operator_id != operator.id or row.content not in {text, None}:
             raise Conflict("this cid was used for another message", code="cid_reused", field="cid")
         return Accepted(row.public_id, row.seq, None, duplicate=True)
+
+
+def limit_of(operator: Operator) -> Limit:
+    """What counts an operator's commands, whatever they come through."""
+    return Limit("operator", f"operator:{operator.id}", OPERATOR_COMMANDS)
+
+
+def recorded_whisper(conversation: Conversation, row: WhisperRow) -> WhisperRecorded:
+    """A whisper as operators read it. Its author is absent once they are gone."""
+    author = None
+    if row.operator_id is not None and row.operator_name is not None:
+        author = Colleague(id=row.operator_id, name=row.operator_name, avatar_url=row.operator_avatar_url)
+    return WhisperRecorded(
+        conversation_id=conversation.public_id,
+        no=row.no,
+        text=row.content,
+        created_at=row.created_at,
+        operator=author,
+    )
 
 
 def _has(operator: Operator, now: Conversation) -> bool:

@@ -13,9 +13,10 @@ from server.journal import Entry, Journal
 from server.protocol.limits import MESSAGE_CHARACTERS
 from server.protocol.parts import Message
 from server.protocol.visitor import MessageCreated, OwnerChanged, TurnStarted
-from server.repositories import conversations, messages, tool_executions, turns, usage
+from server.repositories import conversations, messages, tool_executions, turns
 from server.repositories.clients import Client
 from server.repositories.messages import Admission
+from server.turns.counting import count, is_console
 from server.turns.engine import DEADLINE_S
 from server.turns.job import Job
 from server.turns.lease import LEASE_S
@@ -54,14 +55,15 @@ def clean(text: str, *, field: str = "text") -> str:
     return text
 
 
-def limits_of(client: Client, *, visitor: str | None, address: str) -> list[Limit]:
-    """What one request counts against."""
+def limits_of(client: Client, *, visitor: str | None, address: str, console: bool = False) -> list[Limit]:
+    """What one request counts against. The console's own chats have limits apart, so that they take no visitor's."""
+    name = f"{client.id}:console" if console else f"{client.id}"
     limits = [
-        Limit("client", f"{client.id}", client.requests_per_minute),
-        Limit("address", f"{client.id}:ip:{address}", ADDRESS_REQUESTS),
+        Limit("client", name, client.requests_per_minute),
+        Limit("address", f"{name}:ip:{address}", ADDRESS_REQUESTS),
     ]
     if visitor is not None:
-        limits.append(Limit("visitor", f"{client.id}:visitor:{visitor}", VISITOR_MESSAGES))
+        limits.append(Limit("visitor", f"{name}:visitor:{visitor}", VISITOR_MESSAGES))
     return limits
 
 
@@ -82,8 +84,11 @@ class Intake:
         """
         try:
             text = clean(text)
-            client = session.client
-            await self._limiter.check(*limits_of(client, visitor=session.conversation.session_id, address=address))
+            client, conversation = session.client, session.conversation
+            console = is_console(conversation)
+            await self._limiter.check(
+                *limits_of(client, visitor=conversation.session_id, address=address, console=console)
+            )
             accepted, job = await self._store(session, cid, text)
         except RequestError as error:
             metrics.REFUSED.labels(error.code).inc()
@@ -93,7 +98,7 @@ class Intake:
         if job is not None:
             self._supervisor.run(job)
         elif accepted.turn_id is not None:
-            self._supervisor.next(client_id=client.id, conversation_id=session.conversation.id)
+            self._supervisor.next(client_id=client.id, conversation_id=conversation.id)
         return accepted
 
     async def _store(self, session: Session, cid: str, text: str) -> tuple[Accepted, Job | None]:
@@ -114,7 +119,8 @@ class Intake:
                 raise RuntimeError("admission answers with one row")
             if admission.duplicate_id is not None:
                 return _duplicate(admission, text), None
-            _check_month(client, admission)
+            if not is_console(conversation):
+                _check_month(client, admission)
             answered = conversation.owner not in {"human", "queued"}
             if conversation.owner == "closed":
                 await self._reopen(entry)
@@ -186,9 +192,9 @@ class Intake:
             cid=cid,
         )
         entry.append(MessageCreated(seq=entry.next_seq, message=message), message=True)
-        await usage.record(
+        await count(
             entry.conn,
-            client_id=conversation.client_id,
+            conversation,
             day=entry.at.date(),
             messages=1,
             conversations=1 if conversation.total_messages == 0 else 0,

@@ -9,11 +9,12 @@ from psycopg import AsyncCursor
 
 from server.journal import Entry
 from server.protocol.visitor import ToolFinished, ToolStarted
-from server.repositories import notifications, tool_executions, turn_steps, usage
+from server.repositories import notifications, tool_executions, turn_steps
 from server.tools.result import recordable
 from server.tools.tool import Outcome
 from server.turns import phrases
 from server.turns.approval import APPROVAL_S
+from server.turns.counting import count
 from server.turns.job import Job
 from server.turns.phrases import Phrase
 from server.turns.plan import NAME_CHARACTERS, Planned
@@ -112,7 +113,9 @@ class Record:
 
     async def counted(self, calls: int) -> None:
         """So many went out and have ended. After all else: see `usage.record`."""
-        await usage.record(self._conn, client_id=self._job.client.id, day=self._entry.at.date(), tool_calls=calls)
+        if self._job.played is not None and self._job.played.recording is not None:
+            return  # answered from the record
+        await count(self._conn, self._job.conversation, day=self._entry.at.date(), tool_calls=calls)
 
     def _event(self, call: Planned, outcome: Outcome, ms: int, summary: str | None) -> None:
         self._stage.tool(call.key, call.label, "done" if outcome.ok else "failed", summary)

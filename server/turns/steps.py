@@ -19,12 +19,13 @@ from server.repositories.turn_steps import TurnStep
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A model's step: what it said and what it wants done."""
+    """A model's step: what it said and what it wants done. `by` are provider and model of a fallback."""
 
     text: str
     calls: tuple[ToolCall, ...]
     tokens_input: int
     usage: Usage | None = None
+    by: tuple[str, str] | None = None
 
 
 class Result(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -16,11 +16,12 @@ from server.fanout.live import LiveText, LiveTexts
 from server.journal import Entry, Journal
 from server.protocol.parts import Message, TokenUsage
 from server.protocol.visitor import TurnStopped
-from server.repositories import messages, tool_executions, turn_stops, turns, usage
+from server.repositories import messages, tool_executions, turn_stops, turns
 from server.repositories.conversations import Conversation
 from server.repositories.pool import Pool, reading
 from server.repositories.turns import Turn as TurnRow
 from server.turns.accounting import Accounting, Bill
+from server.turns.counting import count
 from server.turns.quiet import Quiet
 from server.turns.supervisor import Supervisor
 
@@ -227,9 +228,9 @@ async def _keep(entry: Entry, row: TurnRow, said: LiveText, bill: Bill) -> Messa
 
 async def _count(entry: Entry, bill: Bill) -> None:
     """After all else: see `usage.record`."""
-    await usage.record(
+    await count(
         entry.conn,
-        client_id=entry.conversation.client_id,
+        entry.conversation,
         day=entry.at.date(),
         messages=1,
         tokens_input=bill.usage.input,

@@ -10,13 +10,15 @@ from server import log
 from server.errors import ModelError
 from server.llm import tokens
 from server.llm.provider import ChatMessage, ModelRequest, TextDelta, Usage
-from server.llm.registry import ModelConfig, Registry
-from server.repositories import conversations, messages, usage
+from server.llm.registry import Registry
+from server.protocol.client_config import ModelConfig
+from server.repositories import conversations, messages
 from server.repositories.conversations import Conversation
 from server.repositories.messages import MessageRow
 from server.repositories.pool import Pool, reading
 from server.turns import prompt
 from server.turns.accounting import Accounting
+from server.turns.counting import count
 
 logger = log.get("turns")
 
@@ -101,9 +103,9 @@ class Summariser:
             provider=provider.name, model=model, usage=used, tokens_input=counted, text=text, day=today
         )
         async with reading(self._pool) as conn:
-            await usage.record(
+            await count(
                 conn,
-                client_id=conversation.client_id,
+                conversation,
                 day=today,
                 tokens_input=bill.usage.input,
                 tokens_output=bill.usage.output,

@@ -32,6 +32,13 @@ class Transcript:
         self._steps.extend(messages)
         self.tokens_input += self._count(messages)
 
+    def turn_to(self, model: str, *, window: int) -> None:
+        """From now on for another model, at its own temperature."""
+        self.tokens_input -= self._count([*self._before, *self._steps])
+        self._request = msgspec.structs.replace(self._request, model=model, temperature=None)
+        self.tokens_input += self._count([*self._before, *self._steps])
+        self._room = (window - OUTPUT_TOKENS) / tokens.safety_factor(model)
+
     def request(self, *, tools: tuple[ToolSpec, ...], may_call: bool, deadline_s: float) -> ModelRequest:
         """The next request. Raises ModelRefused when even a shrunk transcript does not fit."""
         self._fit()

@@ -38,12 +38,16 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
 
 
 class Spent(msgspec.Struct, frozen=True):
-    """One call of the model, to be paid. `usage` is None where the provider reported none: then the counts stand in."""
+    """One call of the model, to be paid. `usage` is None where the provider reported none: then the counts stand in.
+
+    `by` are provider and model, where they are others than at the turn's end.
+    """
 
     tokens_input: int
     text: str
     usage: Usage | None
     whole: bool = True
+    by: tuple[str, str] | None = None
 
 
 class Completed(msgspec.Struct, frozen=True):
@@ -119,6 +123,15 @@ class Turn:
         """An earlier life of this turn had asked the model and committed what it said."""
         self.text += (BREAK if self.text.strip() and text.strip() else "") + text
         self.spent.append(spent)
+
+    def given_up(self, *, by: tuple[str, str]) -> None:
+        """A call failed before its first word, and somebody else is asked. All calls so far were `by` this one."""
+        before = len(self.spent)
+        self._pay(whole=False)
+        if len(self.spent) == before:
+            # Nothing to pay; but a call it was.
+            self.spent.append(Spent(0, "", None, whole=False))
+        self.spent = [msgspec.structs.replace(each, by=each.by or by) for each in self.spent]
 
     def said(self, batch: list[ModelEvent], now: float) -> Delta | None:
         """Takes what the model sent. Returns a delta when it is time for one."""

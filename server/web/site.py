@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from server.access import normal_origin
 from server.errors import Forbidden
+from server.net.origin import normal_origin
 
 
 class Site(msgspec.Struct, frozen=True):

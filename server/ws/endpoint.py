@@ -19,6 +19,7 @@ from server.errors import Forbidden, RateLimited, Unavailable
 from server.protocol import codec, limits
 from server.protocol.close import Close
 from server.protocol.visitor import Drain, Error
+from server.turns.vitals import SocketCount
 from server.web.site import check_own_origin, own_site
 from server.ws.admission import Admission, Pace, Seat, send_back
 from server.ws.connection import Connection
@@ -79,6 +80,11 @@ class Sockets:
         """How many there are."""
         return len(self._open)
 
+    def count(self) -> SocketCount:
+        """The same by who is at the other end."""
+        operators = sum(isinstance(each, Operator) for each in self._open)
+        return SocketCount(visitors=len(self._open) - operators, operators=operators)
+
     async def visitor(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`GET /api/v1/ws`."""
         await receive()  # websocket.connect
@@ -88,10 +94,20 @@ class Sockets:
             await _refuse(send, error)
             return
         with seat:
-            origin = HTTPConnection(scope).headers.get("origin", "")
-            if await self._accepted(origin, send):
+            request = HTTPConnection(scope)
+            origin = request.headers.get("origin", "")
+            own_page = self._own_page(request) is None
+            if await self._accepted(origin, send, own_page=own_page):
                 with metrics.SOCKETS.track_inprogress():
-                    visitor = Visitor(self._services, self._presence, send, seat, origin=origin, address=address(scope))
+                    visitor = Visitor(
+                        self._services,
+                        self._presence,
+                        send,
+                        seat,
+                        origin=origin,
+                        address=address(scope),
+                        own_page=own_page,
+                    )
                     await self._serve(visitor, receive, seat)
 
     async def operator(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,30 +119,31 @@ class Sockets:
             await _refuse(send, error)
             return
         with seat:
-            own = self._own_page(HTTPConnection(scope))
-            await send({"type": "websocket.accept" if own else "websocket.close"})
-            if own:
+            refused = self._own_page(HTTPConnection(scope))
+            if refused is not None:
+                logger.warning("operator's socket not accepted", code=refused.code, reason=refused.message)
+            await send({"type": "websocket.close" if refused else "websocket.accept"})
+            if refused is None:
                 with metrics.OPERATOR_SOCKETS.track_inprogress():
                     operator = Operator(self._services, self._presence, send, seat, address=address(scope))
                     await self._serve(operator, receive, seat)
 
-    def _own_page(self, request: HTTPConnection) -> bool:
-        """Whether a page of the console asks."""
+    def _own_page(self, request: HTTPConnection) -> Forbidden | None:
+        """Why it is not a page of the console that asks; None when it is."""
         try:
             site = own_site(self._services.settings.public_url, request.headers.get("host"))
             check_own_origin(site, request.headers.get("origin"))
         except Forbidden as error:
-            logger.warning("operator's socket not accepted", code=error.code, reason=error.message)
-            return False
-        return True
+            return error
+        return None
 
-    async def _accepted(self, origin: str, send: Send) -> bool:
-        """Accepts the handshake of a page that some client allows, or answers it."""
+    async def _accepted(self, origin: str, send: Send, *, own_page: bool) -> bool:
+        """Accepts the handshake of a page that some client allows, and of the console's, or answers it."""
         try:
             # One that comes while the instance ends is let in only to be told to come back: a widget takes a refusal
             # for a network that lets no sockets through.
             async with self._asking:
-                known = self._draining or await self._services.access.origin_known(origin)
+                known = self._draining or own_page or await self._services.access.origin_known(origin)
         except Unavailable as error:
             logger.warning("socket not accepted", dependency=error.dependency, reason=error.message)
             await _refuse(send, error)

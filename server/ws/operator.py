@@ -1,7 +1,6 @@
 """The operator's protocol over one socket: `hello` with a ticket first, then commands in, frames out.
 
-`_find` is the one place that says which conversations an operator may name. Whoever cannot see one learns nothing of
-it: another tenant's and one that never was give the same answer.
+`staff.find_conversation` says which conversations an operator may name.
 """
 
 import asyncio
@@ -48,17 +47,16 @@ from server.protocol.operator import (
     WhisperSend,
 )
 from server.protocol.visitor import Ping, Typing
-from server.repositories import conversations
 from server.repositories.conversations import Conversation
-from server.repositories.pool import reading
-from server.staff import Signed, serves
+from server.staff import Signed, find_conversation, serves
+from server.turns.handover import limit_of
 from server.ws.admission import Seat
 from server.ws.connection import Connection, Send
 from server.ws.inbox import Inbox
 from server.ws.presence import Presence
 from server.ws.refusal import refusal, tag
 from server.ws.visitor import LIMITS
-from server.ws.watch import Watch, recorded_whisper
+from server.ws.watch import Watch
 
 if TYPE_CHECKING:
     from server.services import Services
@@ -69,8 +67,6 @@ logger = log.get("ws")
 STILL_S = 3.0
 # Conversations that one socket watches at once.
 WATCHES = 50
-# Commands a minute of one operator, over all sockets: a person at two consoles does not come near.
-OPERATOR_COMMANDS = 300
 # Hellos a minute from one address.
 ADDRESS_HELLOS = 120
 # Seconds between two words that somebody types.
@@ -190,7 +186,8 @@ class Operator:
                 pass
             case OfConversation():
                 await self._count(signed)
-                await self._about(signed, await self._find(signed, frame.conversation_id), frame)
+                conversation = await find_conversation(self._services.pool, signed.operator, frame.conversation_id)
+                await self._about(signed, conversation, frame)
 
     async def _about(self, signed: Signed, conversation: Conversation, frame: OfConversation) -> None:
         """A command about a conversation that this operator may see."""
@@ -211,9 +208,7 @@ class Operator:
                 self._type(signed, conversation, frame)
                 return
             case WhisperSend():
-                row = await handover.whisper(operator, conversation, text=frame.text)
-                recorded = codec.encode(recorded_whisper(conversation, row))
-                self._services.hub.publish(channels.operators(conversation.public_id), 0, recorded)
+                await handover.whisper(operator, conversation, text=frame.text)
             case ConversationTake():
                 await handover.take(operator, conversation)
             case ConversationRelease():
@@ -228,22 +223,8 @@ class Operator:
                 raise RuntimeError(f"nobody handles {tag(frame)}")
         self._done(frame)
 
-    async def _find(self, signed: Signed, public_id: str) -> Conversation:
-        """The conversation, if the operator serves its client. Raises NotFound."""
-        client_id = signed.operator.client_id
-        # Postgres takes no NUL; no id of ours has one.
-        public_id = public_id.replace("\0", "\ufffd")
-        async with reading(self._services.pool) as conn:
-            if client_id is None:
-                found = await conversations.find_of_any(conn, public_id=public_id)
-            else:
-                found = await conversations.find_by_public_id(conn, client_id=client_id, public_id=public_id)
-        if found is None or not serves(signed.operator, found.client_id):
-            raise NotFound("there is no such conversation", field="conversation_id")
-        return found
-
     async def _count(self, signed: Signed) -> None:
-        await self._services.limiter.check(Limit("operator", f"operator:{signed.operator.id}", OPERATOR_COMMANDS))
+        await self._services.limiter.check(limit_of(signed.operator))
 
     # --- what is watched
 
@@ -260,13 +241,13 @@ class Operator:
     async def _watch(self, signed: Signed, conversation: Conversation, frame: ConversationWatch) -> None:
         watch = self._watches.get(conversation.public_id)
         if watch is not None:
-            await watch.begin(epoch=frame.epoch, last_seq=frame.last_seq)
+            await watch.begin(epoch=frame.epoch, last_seq=frame.last_seq, glance=frame.glance)
             return
         if len(self._watches) >= WATCHES:
             raise Invalid(f"a socket watches {WATCHES} conversations at most", code="too_many_watched")
         watch = Watch(self._services, self._presence, self.connection, _colleague(signed), conversation)
         try:
-            await watch.begin(epoch=frame.epoch, last_seq=frame.last_seq)
+            await watch.begin(epoch=frame.epoch, last_seq=frame.last_seq, glance=frame.glance)
         except BaseException:
             await watch.end()
             raise

@@ -46,8 +46,10 @@ from server.protocol.visitor import (
 )
 from server.recovery import Recovery
 from server.repositories import conversations, messages
+from server.repositories.clients import Client
 from server.repositories.pool import reading
 from server.turns import phrases
+from server.turns.counting import is_console
 from server.turns.intake import limits_of
 from server.ws.admission import Seat, send_back
 from server.ws.connection import Connection, Send
@@ -69,6 +71,7 @@ class Visitor:
 
     __slots__ = (
         "_bad",
+        "_own_page",
         "_presence",
         "_reader",
         "_seat",
@@ -81,11 +84,20 @@ class Visitor:
     )
 
     def __init__(
-        self, services: "Services", presence: Presence, send: Send, seat: Seat, *, origin: str, address: str
+        self,
+        services: "Services",
+        presence: Presence,
+        send: Send,
+        seat: Seat,
+        *,
+        origin: str,
+        address: str,
+        own_page: bool,
     ) -> None:
         self._services = services
         self._presence = presence
         self._seat = seat
+        self._own_page = own_page
         self.connection = Connection(send, self._overflowed)
         self.origin = origin
         self.address = address
@@ -178,7 +190,11 @@ class Visitor:
         client = await self._services.access.refresh(session.client)
         session = Session(client, session.conversation, session.token)
         accepted = await self._services.intake.accept(
-            session, cid=frame.cid, text=frame.text, address=self.address, channel="widget"
+            session,
+            cid=frame.cid,
+            text=frame.text,
+            address=self.address,
+            channel=conversations.CONSOLE if is_console(session.conversation) else "widget",
         )
         self._tell(Ack(cid=frame.cid, message_id=accepted.message_id, seq=accepted.seq))
 
@@ -213,11 +229,13 @@ class Visitor:
     async def _greet(self, frame: Hello) -> None:
         services = self._services
         client = await services.access.client_by_public_key(frame.key)
-        check_origin(client, self.origin)
+        playing = self._check_page(client, frame)
         self._seat.take(client.id)
-        await services.limiter.check(*limits_of(client, visitor=None, address=self.address))
+        await services.limiter.check(*limits_of(client, visitor=None, address=self.address, console=playing))
         if frame.session is not None:
             session = await services.access.session(client, session_id=frame.session.id, token=frame.session.token)
+            if playing and not is_console(session.conversation):
+                check_origin(client, self.origin)
         else:
             session = await services.access.new_session(client, channel="widget", locale=frame.locale)
         if self.session is not None and self.session.conversation.id != session.conversation.id:
@@ -232,6 +250,14 @@ class Visitor:
         if frame.identity is not None:
             # After the welcome: whoever is not vouched for can chat all the same.
             self.session = await services.access.identify(session, frame.identity)
+
+    def _check_page(self, client: Client, frame: Hello) -> bool:
+        """Raises Forbidden unless the page is one of the client's. One of the console's, which may go on with a chat of
+        its own and with nothing else, gives True."""
+        playing = self.origin not in client.allowed_origins and frame.session is not None and self._own_page
+        if not playing:
+            check_origin(client, self.origin)
+        return playing
 
     async def _speak(self, session: Session, locale: str) -> Session:
         """The visitor changed the language."""
@@ -284,7 +310,10 @@ class Visitor:
     # --- answers
 
     def _limits(self, session: Session) -> list[Limit]:
-        return limits_of(session.client, visitor=session.conversation.session_id, address=self.address)
+        conversation = session.conversation
+        return limits_of(
+            session.client, visitor=conversation.session_id, address=self.address, console=is_console(conversation)
+        )
 
     def _put(self, frame: Frame) -> None:
         self.connection.put(codec.encode(frame))

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 from server.fanout import channels
 from server.protocol import codec, operator
 from server.protocol.close import Close
-from server.protocol.operator import Colleague, ConversationWatched, WhisperRecorded
+from server.protocol.operator import Colleague, ConversationWatched
 from server.recovery import Recovery
 from server.repositories import whispers
 from server.repositories.conversations import Conversation
 from server.repositories.pool import reading
 from server.repositories.whispers import WhisperRow
+from server.turns.handover import recorded_whisper
 from server.ws.connection import Connection, Dropped
 from server.ws.presence import Presence
 from server.ws.reader import Reader
@@ -52,8 +53,8 @@ class Watch:
     def colleague(self) -> Colleague:
         return self._colleague
 
-    async def begin(self, *, epoch: str | None, last_seq: int | None) -> None:
-        """Subscribes, tells what was missed and who is there. What fails leaves the watch as it was.
+    async def begin(self, *, epoch: str | None, last_seq: int | None, glance: bool = False) -> None:
+        """Subscribes, tells what was missed and, unless at a `glance`, who is there. What fails leaves it as it was.
 
         Raises Unavailable, NotFound.
         """
@@ -69,7 +70,10 @@ class Watch:
         held, self._held = self._held or [], None
         for payload in held:
             self._connection.put(payload)
-        self._presence.watch(self.conversation.public_id, self)
+        if glance:
+            self._presence.unwatch(self.conversation.public_id, self)
+        else:
+            self._presence.watch(self.conversation.public_id, self)
 
     async def end(self) -> None:
         """Hears nothing any more."""
@@ -125,17 +129,3 @@ class Watch:
                 conversation_id=self.conversation.id,
                 limit=WHISPERS,
             )
-
-
-def recorded_whisper(conversation: Conversation, row: WhisperRow) -> WhisperRecorded:
-    """A whisper as operators read it. Its author is absent once they are gone."""
-    author = None
-    if row.operator_id is not None and row.operator_name is not None:
-        author = Colleague(id=row.operator_id, name=row.operator_name, avatar_url=row.operator_avatar_url)
-    return WhisperRecorded(
-        conversation_id=conversation.public_id,
-        no=row.no,
-        text=row.content,
-        created_at=row.created_at,
-        operator=author,
-    )

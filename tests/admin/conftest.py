@@ -8,8 +8,9 @@ from tests.admin.console import Console
 from tests.flows.fixtures import desk, two
 from tests.flows.support import Desk
 from tests.staffing import hire
+from tests.turns.toolkit import webhook
 
-__all__ = ["console", "desk", "two"]
+__all__ = ["console", "desk", "two", "webhook"]
 
 
 @pytest.fixture

@@ -40,6 +40,12 @@ class Console:
         given = {**self.headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
         return await self.http.post(BASE + path, json=json, headers=_bytes(given))
 
+    async def send(self, method: str, path: str, json: object = None, **query: str | int) -> httpx.Response:
+        """Any request below the console's API, as a page of ours makes it."""
+        return await self.http.request(
+            method, BASE + path, json=json, params=query or None, headers=_bytes(self.headers)
+        )
+
     async def me(self, **headers: str) -> httpx.Response:
         """Who is signed in, asked as a page asks its own server: without an origin."""
         return await self.http.get(f"{BASE}/me", headers=_bytes(headers))

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
+from server.admin import session
 from server.admin.routes import ENDPOINTS
 from server.admin.session import ADDRESS_REQUESTS
 from server.settings import Settings
@@ -327,4 +328,4 @@ async def test_what_they_answer_is_what_the_document_says(desk: Desk) -> None:
             continue
         schema = {**described["content"]["application/json"]["schema"], "components": document["components"]}
         Draft202012Validator(schema).validate(answer.json())
-    assert {answer.request.url.path for answer in answers} == {endpoint.path for endpoint in ENDPOINTS}
+    assert {answer.request.url.path for answer in answers} == {endpoint.path for endpoint in session.ENDPOINTS}

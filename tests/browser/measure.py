@@ -1,4 +1,7 @@
-"""What is measured in a page with the widget: contrast as WCAG 2 defines it, what sticks out, what has no name."""
+"""What is measured in a page: contrast as WCAG 2 defines it, what sticks out, what has no name.
+
+Of the widget where the page has one, else of the page itself, which then is the console.
+"""
 
 from typing import Any
 
@@ -8,7 +11,7 @@ from playwright.async_api import Page
 # image or a gradient counts as nothing, because none has text on it. Exempt are disabled controls and decoration, as in
 # WCAG 1.4.3.
 _CONTRAST = """() => {
-  const { shadowRoot } = document.querySelector("frontdesk-widget");
+  const shadowRoot = document.querySelector("frontdesk-widget")?.shadowRoot ?? document.body;
   const pixel = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
   const rgba = (color) => {
     pixel.clearRect(0, 0, 1, 1);
@@ -24,10 +27,10 @@ _CONTRAST = """() => {
   };
   const poor = [];
   for (const element of shadowRoot.querySelectorAll("*")) {
-    const holder = element.matches("textarea");
+    const holder = element.matches("textarea, input:not([type=checkbox], [type=radio], [type=color])");
     const own = [...element.childNodes].filter((n) => n.nodeType === 3).map((n) => n.data.trim()).join(" ").trim();
     if ((!own && !holder) || !element.checkVisibility({ opacityProperty: true, visibilityProperty: true })) continue;
-    if (element.closest(":disabled, .sr, [inert], [aria-hidden=true]") || element.matches("style")) continue;
+    if (element.closest(":disabled, .sr, .unseen, [inert], [aria-hidden=true]") || element.matches("style")) continue;
     const chain = [];
     for (let e = element; e; e = e.parentElement) chain.push(e);
     const color = getComputedStyle(element, holder && !element.value ? "::placeholder" : null).color;
@@ -50,22 +53,24 @@ _CONTRAST = """() => {
 
 # What is wider than the window, or is cut off by it. What scrolls by itself (tables, code) is measured as a whole.
 _OVERFLOW = """() => {
-  const { shadowRoot } = document.querySelector("frontdesk-widget");
+  const shadowRoot = document.querySelector("frontdesk-widget")?.shadowRoot ?? document.body;
   const wide = [];
   const { scrollWidth } = document.scrollingElement;
   if (scrollWidth > innerWidth) wide.push(`the page is ${scrollWidth} px wide`);
   for (const element of shadowRoot.querySelectorAll("*")) {
     const name = `${element.tagName}.${element.getAttribute("class")}`;
     const style = getComputedStyle(element);
-    if (!element.checkVisibility({ visibilityProperty: true }) || element.closest(".sr")) continue;
-    const inner = element.parentElement?.closest("pre, .md-table, .md-code");
+    // What is clipped away is only read aloud.
+    const unseen = element.closest(".sr, .unseen") || style.clipPath === "inset(50%)";
+    if (!element.checkVisibility({ visibilityProperty: true }) || unseen) continue;
+    const inner = element.parentElement?.closest("pre, .md-table, .md-code, .table-place, .json-tree, .tabs");
     const { left, right, width } = element.getBoundingClientRect();
     if (!inner && width && (left < -0.5 || right > innerWidth + 0.5))
       wide.push(`${name} from ${left} to ${right} of ${innerWidth}`);
     const scrolls = ["auto", "scroll"].includes(style.overflowX);
     const cut = style.textOverflow === "ellipsis";
-    // The badge sits on the launcher's corner.
-    const holds = element.matches("svg *, [data-fd=launcher]");
+    // An input scrolls its own text; the badge sits on the launcher's corner.
+    const holds = element.matches("input, svg *, [data-fd=launcher]");
     if (!inner && !scrolls && !cut && !holds && element.clientWidth && element.scrollWidth > element.clientWidth + 1)
       wide.push(`${name} holds ${element.scrollWidth} px in ${element.clientWidth}`);
   }
@@ -77,11 +82,12 @@ _CUT = """() => [...document.querySelector("frontdesk-widget").shadowRoot.queryS
   .filter((e) => e.scrollWidth > e.clientWidth).map((e) => e.textContent)"""
 
 _NAMELESS = """() => {
-  const { shadowRoot } = document.querySelector("frontdesk-widget");
-  const named = "button, a, textarea, [role=dialog], [role=log], [role=alertdialog], [role=img]";
+  const shadowRoot = document.querySelector("frontdesk-widget")?.shadowRoot ?? document.body;
+  const named = "button, a, textarea, input, select, dialog, [role=dialog], [role=log], [role=alertdialog], [role=img]";
   return [...shadowRoot.querySelectorAll(named)]
     .filter((e) => e.checkVisibility({ visibilityProperty: true }))
     .filter((e) => !(e.getAttribute("aria-label") ?? e.innerText ?? "").trim() && !e.placeholder)
+    .filter((e) => !e.labels?.length && !e.getAttribute("aria-labelledby"))
     .map((e) => e.outerHTML.slice(0, 120));
 }"""
 
@@ -92,12 +98,12 @@ async def _ask(page: Page, script: str) -> list[str]:
 
 
 async def poor_contrast(page: Page) -> list[str]:
-    """Texts of the widget with less than 4.5 : 1, each with its ratio."""
+    """Texts with less than 4.5 : 1, each with its ratio."""
     return await _ask(page, _CONTRAST)
 
 
 async def overflows(page: Page) -> list[str]:
-    """Parts of the widget that stick out of the window or of what holds them, to the left or right."""
+    """Parts that stick out of the window or of what holds them, to the left or right."""
     return await _ask(page, _OVERFLOW)
 
 

@@ -152,3 +152,18 @@ async def test_without_redis_memory_is_bounded(nowhere: Redis, clock: Clock, mon
     clock.now += WINDOW_S
     assert await passes(limiter, Limit("address", "ip:late", 5), 10) == 5
     assert len(limiter._local) == 1
+
+
+async def test_how_much_is_used(redis: Redis, nowhere: Redis, clock: Clock) -> None:
+    """As counted by all, without counting itself; until the minute ends; not known without Redis."""
+    here, there = RateLimiter(redis, clock=clock), RateLimiter(redis, clock=clock)
+    busy, idle = Limit("client", "busy", 5), Limit("client", "idle", 5)
+    for limiter in (here, there, here):
+        await limiter.check(busy)
+    assert await there.used(busy, idle) == [3, 0]
+    assert await here.used(busy) == [3]
+    assert here.resets_at().timestamp() == MINUTE + WINDOW_S
+    clock.now += WINDOW_S
+    assert await here.used(busy) == [0]
+    assert await RateLimiter(nowhere, clock=clock).used(busy, idle) == [None, None]
+    assert await RateLimiter(redis, clock=clock, away=lambda: True).used(busy) == [None]

@@ -163,13 +163,17 @@ def test_a_key_is_rotated(run: Run, database_url: str) -> None:
     assert row[1:] == (rotated["api_key"][:8], made["public_key"])
 
 
-def test_a_client_is_suspended_and_let_back_in(run: Run) -> None:
-    """It says so, and so does the list."""
+def test_a_client_is_suspended_and_let_back_in(run: Run, database_url: str) -> None:
+    """It says so, and so does the list; the log has each change, and nobody of the console who made it."""
     made = json.loads(run("client", "create", "--name", "Bob", "--domain", "bob.example", "--json").stdout)
     for arguments, status in (([], "suspended"), ([], "suspended"), (["--undo"], "active")):
         assert run("client", "suspend", str(made["id"]), *arguments).stdout == f"client {made['id']} is {status}\n"
         [row] = json.loads(run("client", "list", "--json").stdout)
         assert row["status"] == status
+    with psycopg.connect(database_url) as connection:
+        log = connection.execute("select action, operator_id, client_id from audit_log order by id").fetchall()
+    actions = ("client.create", "client.suspend", "client.activate")
+    assert log == [(action, None, made["id"]) for action in actions]
 
 
 @pytest.mark.parametrize(
@@ -179,8 +183,15 @@ def test_a_client_is_suspended_and_let_back_in(run: Run) -> None:
             ["create", "--name", "B", "--domain", "b.example", "--origin", "b.example"],
             "--origin 'b.example' is not an origin; it may be such as https://www.example.com",
         ),
-        (["create", "--name", " ", "--domain", "b.example"], "name may not be empty."),
-        (["create", "--name", "B", "--domain", "b.example", "--plan", "gold"], "There is no such plan."),
+        (["create", "--name", " ", "--domain", "b.example"], "`name` takes 1 to 100 characters in one line"),
+        (
+            ["create", "--name", "B", "--domain", "https://b.example"],
+            "`domain` takes a domain such as bobspizza.com, without https://",
+        ),
+        (
+            ["create", "--name", "B", "--domain", "b.example", "--plan", "gold"],
+            "`plan` 'gold' is none; there are free, starter, pro",
+        ),
         (["rotate-key", "99"], "there is no client 99; `frontdesk client list` shows them"),
         (["suspend", "99"], "there is no client 99; `frontdesk client list` shows them"),
     ],

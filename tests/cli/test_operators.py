@@ -83,7 +83,9 @@ def test_an_operator_is_created_for_scripts(run: Run, database_url: str, client:
     staff = create(run, "--email", "b@b", "--role", "operator", "--client", str(client), "--name", " Bob B. ")
     assert (staff["role"], staff["client_id"], staff["name"]) == ("operator", client, "Bob B.")
     with psycopg.connect(database_url) as conn:
-        audit = conn.execute("select action, operator_id, client_id, target_id from audit_log order by id").fetchall()
+        audit = conn.execute(
+            "select action, operator_id, client_id, target_id from audit_log where target_type = 'operator' order by id"
+        ).fetchall()
     assert audit[0] == ("operator.create", None, None, str(made["id"]))
     assert audit[-1] == ("operator.create", None, client, str(staff["id"]))
 

@@ -4,8 +4,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import psycopg
@@ -13,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from server.cli import main
+from server.cli.trials import printable
 from server.net.vault import CONNECTION_CONFIG, SIGNING_SECRET, Vault
 from tests.cli.conftest import Run, refusal
 from tests.support import SECRET_KEYS
@@ -197,7 +200,115 @@ def test_a_connection_test_for_scripts(
     assert " fails" in done(run("integration", "list", *where, **allowed))
 
 
+ALLOWED = {"FRONTDESK_ALLOW_PRIVATE_EGRESS": "127.0.0.0/8"}
+# A terminal would clear its screen and turn the line around.
+HOSTILE = "\x1b[2Jgone\u202etxt.exe<script>"
+
+
+@pytest.fixture
+def system() -> Iterator[str]:
+    """A client's system on this machine: it repeats its path and its credentials, and adds hostile text."""
+
+    class System(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            said = {"path": self.path, "key": self.headers.get("Authorization"), "text": HOSTILE}
+            body = json.dumps({**said, "sent": self.rfile.read(length).decode()}, ensure_ascii=False).encode()
+            self.send_response(200 if "broken" not in self.path else 500)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET  # noqa: N815 - the name is http.server's
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass  # standard error is the test's
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), System) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_tool_is_tried_out(run: Run, client: str, defined: str, system: str) -> None:
+    """What went out, what came back, what a model reads; for scripts with exit code 1 where it fails."""
+    where = ("--client", client, defined)
+    done(run("tool", "enable", *where, "--webhook", f"{system}/hook?token=hook-5ecret", **ALLOWED))
+    arguments = ("--arguments", written("a.json", {"order_id": "A-1"}))
+    said = done(run("tool", "call", *where, *arguments, **ALLOWED))
+    assert f"> POST {system}/hook?token=••••••" in said and "> webhook-signature: ••••••" in said
+    assert '"arguments":{"order_id":"A-1"}' in said and "< 200 " in said and "outcome      ok" in said
+    assert "the model reads" in said and "5ecret" not in said
+    assert "\x1b" not in said
+    assert "\u202e" not in said
+    assert "\\u001b[2Jgone\\u202etxt.exe<script>" in said
+    result = json.loads(done(run("tool", "call", *where, *arguments, "--json", **ALLOWED)))
+    assert (result["outcome"], len(result["exchanges"])) == ("ok", 1)
+    assert json.loads(result["content"])["text"] == HOSTILE
+    done(run("tool", "enable", *where, "--webhook", f"{system}/broken", **ALLOWED))
+    failed = run("tool", "call", *where, *arguments, "--json", **ALLOWED)
+    assert (failed.exit_code, json.loads(failed.stdout)["outcome"]) == (1, "failed")
+
+
+def test_live_data_is_tried_out(run: Run, client: str, system: str) -> None:
+    """By the name a model knows it by; with a visitor to pose as."""
+    config = {"api_url": system, "auth": {"type": "bearer", "token": "token-5ecret"}}
+    added = run(
+        "integration",
+        "add",
+        "--client",
+        client,
+        "--type",
+        "custom_api",
+        "--config",
+        written("c.json", config),
+        "--json",
+        **ALLOWED,
+    )
+    number = str(json.loads(done(added))["id"])
+    schema = {"type": "object", "properties": {"who": {"type": "string"}}, "required": ["who"]}
+    mine = {**MENU, "endpoint_url": "/orders{?who}", "parameters_schema": schema, "bound": {"who": "visitor.email"}}
+    file = written("mine.json", {**mine, "proof": "verified"})
+    done(run("integration", "add-endpoint", number, "--client", client, "--file", file, **ALLOWED))
+    call = ("tool", "call", "--client", client, "get_menu")
+    said = done(run(*call, "--visitor", "c-7", "--email", "ann@example.com", **ALLOWED))
+    assert (
+        f"> GET {system}/orders?who=ann%40example.com" in said or f"> GET {system}/orders?who=ann@example.com" in said
+    )
+    assert "5ecret" not in said and "••••••" in said
+    assert refusal(run(*call, **ALLOWED)).startswith("visitor: whom to pose as is needed")
+    assert run(*call, "--email", "ann@example.com", **ALLOWED).exit_code == 2
+
+
+def test_an_unsafe_tool_is_called_only_really(run: Run, client: str, system: str) -> None:
+    """Not by accident."""
+    done(run("tool", "define", "--file", written("book.json", {**TOOL, "tool_name": "book", "effect": "unsafe"})))
+    done(run("tool", "enable", "--client", client, "book", "--webhook", f"{system}/book", **ALLOWED))
+    call = ("tool", "call", "--client", client, "book", "--arguments", written("a.json", {"order_id": "1"}))
+    assert refusal(run(*call, **ALLOWED)).startswith("really: book is unsafe")
+    assert "outcome      ok" in done(run(*call, "--really", **ALLOWED))
+
+
+def test_what_a_terminal_would_obey() -> None:
+    """Is spelled out; letters of every script, line breaks and tabs stay."""
+    assert printable("é שלום 日本\n\tx") == "é שלום 日本\n\tx"
+    assert printable("a\r\nb\x00\x1b]0;x\x07\x9b\u2028\u2066\ud800") == (
+        "a\nb\\x00\\x1b]0;x\\x07\\x9b\\u2028\\u2066\\ud800"
+    )
+
+
 BAD: list[tuple[Callable[[str], list[str]], str]] = [
+    (lambda c: ["tool", "call", "--client", c, "nothing"], "client 1 has no tool 'nothing'"),
+    (lambda c: ["tool", "call", "--client", "99", "nothing"], "there is no client 99"),
+    (
+        lambda c: ["tool", "call", "--client", c, "x", "--arguments", written("x.json", [])],
+        "arguments: must be a JSON object",
+    ),
     (lambda c: ["tool", "define", "--file", written("t.json", {})], "description: is missing"),
     (
         lambda c: ["tool", "define", "--file", written("t.json", {**TOOL, "parameters_schema": {"type": "objct"}})],

@@ -9,7 +9,16 @@ import redis.asyncio
 
 from server.fanout import channels
 from server.protocol import codec
-from server.protocol.operator import InboxPage, InboxRow, InboxUpdated, InboxWatch, OperatorError, Presence, ToolTrace
+from server.protocol.operator import (
+    ConversationWatch,
+    InboxPage,
+    InboxRow,
+    InboxUpdated,
+    InboxWatch,
+    OperatorError,
+    Presence,
+    ToolTrace,
+)
 from server.protocol.visitor import HandoffRequest, MessageCreated, OwnerChanged, Snapshot, TypingSet
 from server.settings import Settings
 from server.ws import operator
@@ -199,3 +208,25 @@ async def test_the_inbox_without_redis(settings: Settings, tmp_path: Path, monke
             assert (await hers.take(welcome.conversation_id)) is not None
             await tab.next(OwnerChanged)
             await hers.next(InboxPage, lambda frame: frame.rows[0].owner == "human")
+
+
+async def test_a_glance_is_not_told_and_becomes_a_whole_watch(two: Desk, model: WireServer) -> None:
+    """Who glances hears the visitor's frames; others hear of them while they watch, and no longer."""
+    shop = await two.shop()
+    ana, ben = await staff_of(two, shop, name="Ana"), await staff_of(two, shop, name="Ben")
+    async with two.visit(shop) as (tab, welcome), console(ana) as hers, console(ben, on=1) as his:
+        at = welcome.conversation_id
+        await tab.say("Hello")
+        await tab.end()
+        await his.send(ConversationWatch(conversation_id=at, glance=True))
+        await his.sees(at, Snapshot)
+        await hers.watch(at)
+        await hers.next(Presence, lambda frame: frame.visitor_online is True)
+        await hers.settle()
+        assert all([each.name for each in frame.operators] == ["Ana"] for frame in hers.of(Presence))
+        await his.settle()
+        assert not his.of(Presence)
+        await his.send(ConversationWatch(conversation_id=at))
+        await hers.next(Presence, lambda frame: len(frame.operators) == 2)
+        await his.send(ConversationWatch(conversation_id=at, glance=True))
+        await hers.next(Presence, lambda frame: len(frame.operators) == 1)

@@ -52,6 +52,7 @@ def system(slug: str) -> ChatMessage:
         locale=demo.locale,
         timezone=demo.timezone,
         created_at=NOW,
+        version=1,
         monthly_messages=None,
         requests_per_minute=60,
     )

@@ -11,7 +11,8 @@ import pytest
 from server.errors import SettingsError
 from server.llm.pricing import seed_prices
 from server.llm.provider import ChatMessage, ModelRequest, TextDelta
-from server.llm.registry import ModelConfig, build_registry
+from server.llm.registry import build_registry
+from server.protocol.client_config import ModelConfig
 from server.settings import LlmSettings
 from tests.wire_servers import Answer, ollama_server, openai_server
 

@@ -59,6 +59,7 @@ ALLOWED: Final = (
     ("server/repositories/pool.py", "AsyncConnectionPool", "the deployment's own database"),
     ("server/repositories/pool.py", "connect", "the deployment's own database"),
     ("server/repositories/presence.py", "connect", "the deployment's own database, beside the pool"),
+    ("server/protocol/emit.py", "import_module", "the nouns of its own package, when types are generated"),
     ("server/repositories/migrations.py", "connect", "the deployment's own database"),
     ("server/tools/sql/databases.py", "connect", "a client's database, at the address that Egress.resolve pinned"),
     ("server/tools/sql/postgres.py", "connect", "the same, of Postgres"),

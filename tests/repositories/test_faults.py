@@ -27,13 +27,20 @@ _BUGS = {
     "plans_price_check",
     "plans_name_key",
     "tool_executions_approval_check",
+    "console_drafts_conversation_id_key",
+    "console_drafts_session_id_key",
+    "test_runs_status_check",
+    "test_results_status_check",
 }
 # Their conflict is what `on conflict` handles.
 _UPSERTS = {
     "visitors_client_id_external_id_key",
     "client_tools_client_id_tool_id_key",
     "sign_in_attempts_subject_key",
+    "instances_instance_key",
+    "script_sightings_client_id_origin_key",
     "api_usage_client_id_date_key",
+    "console_usage_client_id_date_key",
     "model_prices_provider_model_valid_from_key",
 }
 

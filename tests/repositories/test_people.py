@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from server import errors
-from server.repositories import audit, conversations, notifications, operators, visitors
+from server.repositories import audit, conversations, notifications, operator_sessions, operators, visitors
 from server.repositories.operators import Operator
 from server.repositories.pool import Conn, Pool, unit_of_work
 from tests.repositories.conftest import Shop
+from tests.repositories.plans import plan_of
 from tests.repositories.world import soon
 
 
@@ -88,11 +89,65 @@ async def test_operators(pool: Pool, pizza: Shop) -> None:
         login = await operators.find_login(conn, email="oWNER@X.EXAMPLE")
         assert login == operators.OperatorLogin(owner.id, None, "$argon2id$y", "disabled")
         assert await operators.find_login(conn, email="nobody@x.example") is None
+        assert await operators.password_hash(conn, operator_id=owner.id) == "$argon2id$y"
+        assert await operators.password_hash(conn, operator_id=0) is None
         assert await operators.find_by_email(conn, email="STAFF@x.example") == staff
         assert await operators.find_by_email(conn, email="nobody@x.example") is None
         assert await operators.find(conn, operator_id=0) is None
         assert not await operators.set_password(conn, operator_id=0, password_hash="p")
         assert not await operators.set_status(conn, operator_id=0, status="active")
+
+
+async def test_the_list_of_operators(pool: Pool, pizza: Shop, bakery: Shop) -> None:
+    """Newest first, a page at a time, a client's own or all, with their client's name and when they were seen."""
+    async with unit_of_work(pool) as conn:
+        owner = await _operator(conn, "o@x.example")
+        staff = [await _operator(conn, f"p{no}@x.example", role="operator", client_id=pizza.id) for no in range(3)]
+        other = await _operator(conn, "b@x.example", role="admin", client_id=bakery.id)
+        signed = await operator_sessions.create(
+            conn, operator_id=owner.id, password_hash=None, token_hash=b"t", lifetime_s=60, user_agent=None
+        )
+        assert signed is not None
+        rows = await operators.page(conn, client_id=None, before=None, limit=50)
+        assert [row.id for row in rows] == [each.id for each in (other, *reversed(staff), owner)]
+        assert (rows[0].client_name, rows[0].last_seen_at) == ("bakery", None)
+        assert (rows[-1].client_name, rows[-1].last_seen_at) == (None, signed.last_seen_at)
+        first = await operators.page(conn, client_id=pizza.id, before=None, limit=2)
+        rest = await operators.page(conn, client_id=pizza.id, before=first[-1].id, limit=2)
+        assert [row.id for row in (*first, *rest)] == [each.id for each in reversed(staff)]
+
+
+async def test_an_operator_is_changed(pool: Pool, pizza: Shop) -> None:
+    """All that may be edited at once, a version later; so is a new status; locked meanwhile."""
+    async with unit_of_work(pool) as conn:
+        ann = await _operator(conn, "a@x.example")
+        assert await operators.find_to_change(conn, operator_id=ann.id) == ann
+        assert await operators.find_to_change(conn, operator_id=0) is None
+        given: dict[str, Any] = {"name": "Anna", "role": "operator", "serves": pizza.id, "status": "disabled"}
+        changed = await operators.change(conn, operator_id=ann.id, **given)
+        assert changed is not None
+        assert (changed.name, changed.role, changed.client_id, changed.status, changed.version) == (
+            "Anna",
+            "operator",
+            pizza.id,
+            "disabled",
+            ann.version + 1,
+        )
+        assert await operators.change(conn, operator_id=0, **given) is None
+        await operators.set_status(conn, operator_id=ann.id, status="active")
+        now = await operators.find(conn, operator_id=ann.id)
+        assert now is not None and (now.status, now.version) == ("active", ann.version + 2)
+    for wrong, error in (({"role": "owner"}, errors.Invalid), ({"serves": 0}, errors.NotFound)):
+        with pytest.raises(error):
+            async with unit_of_work(pool) as conn:
+                await operators.change(conn, operator_id=ann.id, **{**given, **wrong})
+
+
+def test_the_plan_of_the_list_of_operators(database_url: str) -> None:
+    """From the end of the key; a client's by its index; sessions by their operator."""
+    everybody = plan_of(database_url, operators.page, client_id=None, before=9, limit=5)
+    assert "Index Scan Backward using operators_pkey" in everybody
+    assert "operator_sessions_operator_id_idx" in everybody and "Seq Scan" not in everybody
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,19 @@ async def test_sessions(pool: Pool, pizza: Shop) -> None:
         assert await operator_sessions.delete_expired(conn) == 0
 
 
+async def test_the_other_sessions_end(pool: Pool) -> None:
+    """All of the operator's but this one, and nobody else's."""
+    async with unit_of_work(pool) as conn:
+        ann, bob = await _owner(conn), await _owner(conn, "b@x.example")
+        here = await _session(conn, ann, b"here")
+        assert here is not None
+        for who, token in ((ann, b"there"), (bob, b"bob")):
+            await _session(conn, who, token)
+        await operator_sessions.revoke_others(conn, operator_id=ann.id, session_id=here.id)
+        left = [await operator_sessions.find_by_token(conn, token_hash=each) for each in (b"here", b"there", b"bob")]
+        assert [each is not None for each in left] == [True, False, True]
+
+
 async def test_a_session_that_is_seen(pool: Pool) -> None:
     """Marked with the time of the mark."""
     async with unit_of_work(pool) as conn:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,20 +12,34 @@ from psycopg import AsyncCursor, sql
 
 from server import errors
 from server.repositories import (
+    answered_turns,
     audit,
+    case_runs,
+    cases,
+    changes,
     ciphertexts,
+    client_list,
     client_tools,
     clients,
+    console_usage,
+    conversation_records,
     conversations,
+    drafts,
     endpoints,
     events,
     inbox,
+    inbox_search,
     integrations,
     knowledge,
     messages,
+    model_traffic,
+    notes,
     notifications,
     operators,
+    sightings,
     tool_executions,
+    tool_usage,
+    turn_records,
     turn_steps,
     turn_stops,
     turns,
@@ -35,7 +50,7 @@ from server.repositories import (
 from server.repositories.pool import Conn, Pool, unit_of_work
 from tests.repositories.conftest import Shop
 from tests.repositories.surface import functions
-from tests.repositories.world import NOW, TODAY, World, populate, soon
+from tests.repositories.world import DRAFT, EXCHANGE, NOW, QUESTIONS, TODAY, World, populate, soon
 
 Call = Callable[..., Awaitable[Any]]
 Arguments = Callable[[World], dict[str, Any]]
@@ -57,6 +72,16 @@ _ENDPOINT: dict[str, Any] = {
     "method": "GET",
     "description": "d",
     "parameters_schema": {},
+}
+_CASE: dict[str, Any] = {"name": "n", "locale": "en", "verified": False, "questions": QUESTIONS, "rules": {}}
+_RESULT: dict[str, Any] = {
+    "passed": True,
+    "answers": [],
+    "verdicts": [],
+    "tokens_input": 1,
+    "tokens_output": 1,
+    "cost": Decimal(1),
+    "ms": 5,
 }
 _PAGE: dict[str, Any] = {"limit": 10, "offset": 0}
 _MAY: dict[str, Any] = {"start": TODAY.replace(day=1), "end": TODAY}
@@ -85,8 +110,19 @@ NAMES_ROWS: list[tuple[Call, Arguments]] = [
     (conversations.set_rating, lambda w: {**_cnv(w), "rating": "up"}),
     (conversations.end, _cnv),
     (conversations.list_for_client, lambda w: _PAGE),
+    (inbox.near, lambda w: {"limit": 10}),
     (inbox.page, lambda w: {"limit": 10}),
     (inbox.entry, _cnv),
+    (inbox_search.hits, lambda w: {"words": "'user':*", "limit": 10}),
+    (inbox_search.page, lambda w: {"words": "'user':*", "limit": 10}),
+    (conversation_records.find, _cnv),
+    (conversation_records.rating_comments, lambda w: {**_cnv(w), "message_ids": [w.answer]}),
+    (turn_records.page, lambda w: {**_cnv(w), "before": None, "limit": 5}),
+    (turn_records.steps, lambda w: {"turn_ids": [w.turn]}),
+    (turn_records.calls, lambda w: {"turn_ids": [w.turn]}),
+    (notes.create, lambda w: {**_cnv(w), "operator_id": w.operator, "content": "x", "most": 5}),
+    (notes.of_conversation, _cnv),
+    (notes.delete, lambda w: {"note_id": w.note}),
     (messages.create, lambda w: {**_cnv(w), **_MESSAGE}),
     (messages.admission, lambda w: {**_cnv(w), "cid": "c1", "month_start": TODAY.replace(day=1)}),
     (messages.recent, _cnv),
@@ -136,6 +172,8 @@ NAMES_ROWS: list[tuple[Call, Arguments]] = [
     (events.head, _cnv),
     (usage.period, lambda w: _MAY),
     (usage.current_period, lambda w: {"today": TODAY}),
+    (usage.total, lambda w: _MAY),
+    (usage.rows, lambda w: _MAY),
     (usage.cost_between, lambda w: _MAY),
     (usage.messages_since, lambda w: {"start": TODAY}),
     (usage.over_limit, lambda w: {"today": TODAY}),
@@ -144,10 +182,39 @@ NAMES_ROWS: list[tuple[Call, Arguments]] = [
     (visitors.list_for_client, lambda w: _PAGE),
     (visitors.erase, lambda w: {"visitor_id": w.visitor}),
     (operators.list_for_client, _nothing),
+    (operators.page, lambda w: {"before": None, "limit": 10}),
+    (sightings.list_for_client, _nothing),
     (audit.list_for_client, lambda w: _PAGE),
+    (changes.find_last, lambda w: {"target_type": "client", "target_id": str(w.id)}),
+    (audit.page, lambda w: {"operator_id": None, "action": None, "before": None, "limit": 5}),
+    (tool_usage.top, lambda w: {"start": soon() - timedelta(days=1), "end": soon(), "limit": 5}),
     (notifications.create, lambda w: {**_cnv(w), "kind": "turn_failed"}),
+    (notifications.page, lambda w: {"limit": 10}),
     (notifications.list_unread, lambda w: {"limit": 10}),
+    (notifications.count_unread, lambda w: {"most": 10}),
+    (notifications.mark_one_read, lambda w: {"notification_id": w.notification}),
     (notifications.mark_read, lambda w: {"through_id": w.notification}),
+    (drafts.create, lambda w: {"conversation_id": w.waiting_cnv, "session_id": "ses_x", **DRAFT}),
+    (drafts.replace, lambda w: {**_cnv(w), **DRAFT, "system_prompt": "Be long."}),
+    (drafts.of_turn, lambda w: {**_cnv(w), "turn_id": w.turn}),
+    (model_traffic.record, lambda w: {**EXCHANGE, "turn_id": w.turn}),
+    (model_traffic.of_turn, lambda w: {"turn_id": w.turn}),
+    (console_usage.since, lambda w: {"start": TODAY}),
+    (answered_turns.page, lambda w: {**_cnv(w), "before": None, "limit": 5}),
+    (answered_turns.of_conversation, _cnv),
+    (cases.create, lambda w: {**_cnv(w), **_CASE}),
+    (cases.find, lambda w: {"case_id": w.case}),
+    (cases.update, lambda w: {"case_id": w.case, "seen": 1, "name": "n", "rules": {}}),
+    (cases.delete, lambda w: {"case_id": w.case}),
+    (cases.page, lambda w: {"before": None, "limit": 5}),
+    (case_runs.fill, lambda w: {"run_id": w.run, "case_ids": None}),
+    (case_runs.beat, lambda w: {"run_id": w.run}),
+    (case_runs.begin_case, lambda w: {"run_id": w.run, "case_id": w.case}),
+    (case_runs.end_case, lambda w: {**_RESULT, "run_id": w.run, "case_id": w.case}),
+    (case_runs.end, lambda w: {"run_id": w.run, "status": "done"}),
+    (case_runs.find, lambda w: {"run_id": w.run, "silent_s": 45}),
+    (case_runs.page, lambda w: {"before": None, "limit": 5, "silent_s": 45}),
+    (case_runs.results, lambda w: {"run_id": w.run}),
     (clients.identity_secret, _nothing),
     (ciphertexts.replace_signing_secret, lambda w: {"row_id": w.client_tool, "old": b"sealed", "new": b"new"}),
     (ciphertexts.replace_connection_config, lambda w: {"row_id": w.integration, "old": b"sealed", "new": b"new"}),
@@ -158,6 +225,7 @@ NAMES_ROWS: list[tuple[Call, Arguments]] = [
         lambda w: {"tool_id": w.tool, "changes": client_tools.ClientToolChanges(timeout_ms=500)},
     ),
     (client_tools.list_enabled, _nothing),
+    (client_tools.list_all, _nothing),
     (client_tools.find_by_name, lambda w: {"tool_name": "tool_pizza"}),
     (integrations.find, lambda w: {"integration_id": w.integration}),
     (integrations.list_for_client, _nothing),
@@ -166,6 +234,7 @@ NAMES_ROWS: list[tuple[Call, Arguments]] = [
     (integrations.delete, lambda w: {"integration_id": w.integration}),
     (endpoints.create, lambda w: {**_ENDPOINT, "integration_id": w.integration}),
     (endpoints.list_offered, _nothing),
+    (endpoints.count_by_integration, _nothing),
     (endpoints.list_for_integration, lambda w: {"integration_id": w.integration}),
     (endpoints.find_by_name, lambda w: {"endpoint_name": "get_product"}),
     (endpoints.delete, lambda w: {"endpoint_id": w.endpoint}),
@@ -213,15 +282,23 @@ NAMES_ROWS: list[tuple[Call, Arguments]] = [
 # Those that work on the named client itself or give it a row: they may succeed, for that client alone.
 OWN: list[tuple[Call, Arguments]] = [
     (clients.find, _nothing),
+    (clients.find_to_change, _nothing),
+    (
+        client_list.page,
+        lambda w: {"query": None, "status": None, "before": None, "limit": 10, "today": TODAY},
+    ),
     (clients.update, lambda w: {"changes": clients.ClientChanges(name="renamed")}),
     (clients.rotate_key, lambda w: {"api_key_hash": b"new", "api_key_prefix": "sk_n"}),
     (clients.set_identity_secret, lambda w: {"identity_secret": b"new", "replace": True}),
     (clients.set_status, lambda w: {"status": "suspended"}),
     (conversations.create, lambda w: {**_CONVERSATION, "session_id": w.session_id + "x"}),
     (usage.record, lambda w: {"day": TODAY, "messages": 1, "cost": Decimal(1)}),
+    (console_usage.record, lambda w: {"day": TODAY, "messages": 1, "cost": Decimal(1)}),
+    (case_runs.create, lambda w: {"operator_id": None, "draft": None, "silent_s": -1}),
     (visitors.verify, lambda w: {"external_id": "v1", "name": "Eve", "email": None}),
     (operators.create, lambda w: _PERSON),
     (audit.record, lambda w: {"operator_id": None, "action": "a", "target_type": "t", "target_id": "1"}),
+    (client_tools.set_base_url, lambda w: {"webhook_base_url": "https://n8n.example/base"}),
     (client_tools.enable, lambda w: {"tool_id": w.tool, "n8n_webhook_url": "https://n8n.example/b"}),
     (integrations.create, lambda w: {"integration_type": "shopify", "connection_config": b"x"}),
     (

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import psycopg
 import pytest
 
 from server import errors
-from server.repositories import client_tools, endpoints, integrations, tools
+from server.repositories import client_tools, clients, endpoints, integrations, tools
 from server.repositories.client_tools import ClientToolChanges
 from server.repositories.integrations import Integration
 from server.repositories.pool import Conn, Pool, unit_of_work
@@ -137,6 +138,103 @@ async def test_a_clients_tools(pool: Pool, pizza: Shop, bakery: Shop) -> None:
         assert not await client_tools.update(
             conn, client_id=bakery.id, tool_id=book.id, changes=ClientToolChanges(timeout_ms=500)
         )
+
+
+async def test_each_edit_is_a_version_more(pool: Pool, pizza: Shop, bakery: Shop) -> None:
+    """One that saw an older version changes nothing, one that saw none overwrites; a new secret is no edit."""
+    where: dict[str, Any] = {"client_id": pizza.id}
+    async with unit_of_work(pool) as conn:
+        tool = await _tool(conn, "t")
+        assert tool.version == 1
+        for seen, version in ((1, 2), (None, 3)):
+            edited = await tools.update(conn, tool_name="t", changes=ToolChanges(confirm=True), seen=seen)
+            assert edited is not None and edited.version == version
+        assert await tools.update(conn, tool_name="t", changes=ToolChanges(confirm=False), seen=2) is None
+        kept = await tools.find_by_name(conn, tool_name="t")
+        assert kept == edited
+
+        async def own() -> tuple[int, bool, int]:
+            row = await client_tools.find_by_name(conn, **where, tool_name="t")
+            assert row is not None
+            return row.version, row.enabled, row.timeout_ms
+
+        use: dict[str, Any] = {**where, "tool_id": tool.id, "n8n_webhook_url": None}
+        assert await client_tools.enable(conn, **use, seen=0, enabled=False)
+        assert await own() == (1, False, 15_000)
+        assert [row.tool_name for row in await client_tools.list_all(conn, **where)] == ["t"]
+        assert await client_tools.list_enabled(conn, **where) == []
+        assert await client_tools.list_all(conn, client_id=bakery.id) == []
+        for seen in (0, 2):
+            assert not await client_tools.enable(conn, **use, timeout_ms=500, seen=seen)
+        assert await client_tools.enable(conn, **use, timeout_ms=500, seen=1)
+        assert await client_tools.enable(conn, **use, timeout_ms=600)
+        assert await own() == (3, True, 600)
+        secret = ClientToolChanges(signing_secret=b"new")
+        assert await client_tools.update(conn, **where, tool_id=tool.id, changes=secret)
+        assert await own() == (3, True, 600)
+        slow = ClientToolChanges(timeout_ms=700)
+        assert await client_tools.update(conn, **where, tool_id=tool.id, changes=slow)
+        assert await own() == (4, True, 700)
+        for _ in range(2):
+            assert await client_tools.disable(conn, **where, tool_id=tool.id)
+            assert await own() == (5, False, 700)
+
+
+async def test_versions_of_live_data(pool: Pool, pizza: Shop) -> None:
+    """A system's edits count, its tests do not; an endpoint of another version than the one that was seen stays."""
+    where: dict[str, Any] = {"client_id": pizza.id}
+    async with unit_of_work(pool) as conn:
+        made = await integrations.create(conn, **where, integration_type="custom_api", connection_config=b"one")
+        one: dict[str, Any] = {**where, "integration_id": made.id}
+        assert await integrations.update(conn, **one, enabled=False, seen=1)
+        assert not await integrations.update(conn, **one, connection_config=b"two", seen=1)
+        await integrations.record_test(conn, **one, result={"ok": True})
+        now = await integrations.find(conn, **one)
+        assert now is not None and (now.version, now.connection_config, now.enabled) == (2, b"one", False)
+        assert await endpoints.count_by_integration(conn, **where) == {}
+        first = await _endpoint(conn, pizza, made, "a")
+        await _endpoint(conn, pizza, made, "b", version=7)
+        assert [row.version for row in await endpoints.list_for_integration(conn, **one)] == [1, 7]
+        assert await endpoints.count_by_integration(conn, **where) == {made.id: 2}
+        assert not await endpoints.delete(conn, **where, endpoint_id=first.id, seen=2)
+        assert await endpoints.delete(conn, **where, endpoint_id=first.id, seen=1)
+        assert await endpoints.count_by_integration(conn, **where) == {made.id: 1}
+
+
+async def test_where_a_clients_tools_are_called(pool: Pool, pizza: Shop) -> None:
+    """Set, and set again only from what was seen there; the client itself is not edited by it."""
+    where: dict[str, Any] = {"client_id": pizza.id}
+    async with unit_of_work(pool) as conn:
+        assert await client_tools.set_base_url(conn, **where, webhook_base_url="https://a.example")
+        for was in (None, "https://b.example"):
+            assert not await client_tools.set_base_url(conn, **where, webhook_base_url=None, was=was)
+        assert await client_tools.set_base_url(conn, **where, webhook_base_url=None, was="https://a.example")
+        assert await client_tools.set_base_url(conn, **where, webhook_base_url="https://c.example", was=None)
+        now = await clients.find(conn, **where)
+        assert now is not None
+        assert (now.webhook_base_url, now.version) == ("https://c.example", pizza.client.version)
+        assert not await client_tools.set_base_url(conn, client_id=0, webhook_base_url=None)
+
+
+@pytest.mark.parametrize(
+    ("statement", "index"),
+    [
+        (
+            "from client_tools ct join tools t on t.id = ct.tool_id where ct.client_id = 5",
+            "client_tools_client_id_tool_id_key",
+        ),
+        ("from client_integrations where client_id = 5 order by id", "client_integrations_client_id_id_key"),
+        ("from integration_endpoints where client_id = 5 group by integration_id", "integration_endpoints_client_id_"),
+        ("from integration_endpoints where client_id = 5 and endpoint_name = 'x'", "integration_endpoints_client_id_"),
+        ("from tools where tool_name = 'x'", "tools_tool_name_key"),
+    ],
+)
+def test_the_lists_walk_an_index(database_url: str, statement: str, index: str) -> None:
+    """What a client set up is found among that of all clients: with sequential scans off the plan has the index."""
+    with psycopg.connect(database_url) as conn:
+        conn.execute("set enable_seqscan = off")
+        plan = conn.execute(f"explain select count(*) {statement.partition(' order by')[0]}".encode()).fetchall()
+    assert index in "\n".join(line for (line,) in plan)
 
 
 async def test_what_a_client_asks_for_besides(pool: Pool, pizza: Shop) -> None:

@@ -10,17 +10,24 @@ import msgspec
 from server import ids
 from server.repositories import (
     audit,
+    case_runs,
+    cases,
     ciphertexts,
     client_tools,
     clients,
+    console_usage,
     conversations,
+    drafts,
     endpoints,
     events,
     integrations,
     knowledge,
     messages,
+    model_traffic,
+    notes,
     notifications,
     operators,
+    sightings,
     tool_executions,
     tools,
     turn_steps,
@@ -30,7 +37,7 @@ from server.repositories import (
     whispers,
 )
 from server.repositories.events import NewEvent
-from server.repositories.pool import Pool, reading, unit_of_work
+from server.repositories.pool import Conn, Pool, reading, unit_of_work
 from tests.repositories.conftest import Shop
 
 TODAY = date(2031, 5, 20)
@@ -66,6 +73,9 @@ class World(msgspec.Struct, frozen=True):
     endpoint: int
     document: int
     notification: int
+    note: int
+    case: int
+    run: int
 
 
 async def say(
@@ -91,7 +101,9 @@ async def say(
     return public_id
 
 
-async def ask(pool: Pool, client_id: int, conversation_id: int, message_id: str, *, owner: str | None) -> str:
+async def ask(
+    pool: Pool, client_id: int, conversation_id: int, message_id: str, *, owner: str | None, lease_s: float = 15
+) -> str:
     """A turn, running when it has an owner; its public id."""
     public_id = ids.turn_id()
     async with unit_of_work(pool) as conn:
@@ -103,7 +115,7 @@ async def ask(pool: Pool, client_id: int, conversation_id: int, message_id: str,
             message_public_id=message_id,
             answer_id=ids.message_id(),
             owner=owner,
-            lease_s=15,
+            lease_s=lease_s,
             deadline_s=120,
         )
     return public_id
@@ -129,7 +141,7 @@ async def populate(pool: Pool, shop: Shop) -> World:
     """Fills a shop with rows of every kind."""
     question = await say(pool, shop.id, shop.cnv, seq=1, cid="c1")
     answer = await say(pool, shop.id, shop.cnv, seq=2, role="assistant")
-    turn_public_id = await ask(pool, shop.id, shop.cnv, question, owner="ins_a")
+    turn_public_id = await ask(pool, shop.id, shop.cnv, question, owner="ins_a", lease_s=300)
     queued_cnv = await another_conversation(pool, shop.id)
     queued_turn = await ask(pool, shop.id, queued_cnv, await say(pool, shop.id, queued_cnv, seq=1), owner=None)
     waiting_cnv = await another_conversation(pool, shop.id)
@@ -141,9 +153,13 @@ async def populate(pool: Pool, shop: Shop) -> World:
         await turn_steps.create(
             conn, client_id=shop.id, turn_id=turn.id, no=1, kind="tool", state="started", request_hash=b"h", gen=1
         )
+        await conversations.advance(conn, client_id=shop.id, conversation_id=shop.cnv, last_seq=0, messages_added=2)
+        where: dict[str, Any] = {"client_id": shop.id, "conversation_id": shop.cnv}
+        assert await messages.rate(conn, **where, public_id=answer, rating="up", comment="Good.")
         new = NewEvent(1, "message.created", b'{"type":"message.created"}', turn.id, 1)
         await events.append(conn, client_id=shop.id, conversation_id=shop.cnv, events=[new])
         await usage.record(conn, client_id=shop.id, day=TODAY, messages=1000, cost=Decimal("1.5"))
+        await sightings.record(conn, seen=[(shop.id, "https://shop.example")])
         await tool_executions.start(
             conn,
             client_id=shop.id,
@@ -152,6 +168,16 @@ async def populate(pool: Pool, shop: Shop) -> World:
             call_id="call_1",
             tool_name="t",
             parameters={"order": 1},
+        )
+        # A visitor's: the conversation of the other calls has a draft of the console.
+        await tool_executions.start(
+            conn,
+            client_id=shop.id,
+            conversation_id=waiting_cnv,
+            turn_id=turn.id,
+            call_id="call_of_waiting",
+            tool_name="t",
+            parameters={},
         )
         await tool_executions.ask(
             conn,
@@ -176,6 +202,8 @@ async def populate(pool: Pool, shop: Shop) -> World:
             password_hash="$argon2id$",
             role="operator",
         )
+        note = await notes.create(conn, **where, operator_id=operator.id, content="A regular.", most=5)
+        assert note is not None
         whisper: dict[str, Any] = {"operator_id": operator.id, "content": "Be brief.", "most_waiting": 5}
         assert await whispers.create(conn, client_id=shop.id, conversation_id=shop.cnv, **whisper)
         await whispers.hand_over(conn, client_id=shop.id, conversation_id=shop.cnv, turn_id=turn.id)
@@ -226,6 +254,7 @@ async def populate(pool: Pool, shop: Shop) -> World:
             target_type="client",
             target_id=str(shop.id),
         )
+        case, run = await _tried_out(conn, shop.id, shop.cnv, turn.id)
         [first, _] = await messages.all(conn, client_id=shop.id, conversation_id=shop.cnv)
         [client_tool] = await ciphertexts.list_signing_secrets(conn, after_id=0, limit=1)
     return World(
@@ -250,4 +279,45 @@ async def populate(pool: Pool, shop: Shop) -> World:
         endpoint=endpoint.id,
         document=document.id,
         notification=notification.id,
+        note=note.id,
+        case=case,
+        run=run,
     )
+
+
+# A model's call as `model_traffic.record` takes it, but for whose it is.
+EXCHANGE: dict[str, Any] = {
+    "no": 1,
+    "gen": 1,
+    "provider": "openai",
+    "model": "m",
+    "first_ms": 20,
+    "ms": 90,
+    "tries": [{"method": "POST", "url": "https://api.example/v1/chat", "status": 200}],
+    "request": "{}",
+    "request_bytes": 2,
+    "response": "data: [DONE]",
+    "response_bytes": 12,
+    "tokens_input": 7,
+    "tokens_output": 3,
+    "tokens_cached": 0,
+    "error": None,
+}
+# A draft as `drafts.create` takes it, but for whose it is.
+DRAFT: dict[str, Any] = {"system_prompt": "Be brief.", "model_config": {"model": "m"}, "tools": ["t"]}
+QUESTIONS: list[dict[str, Any]] = [{"text": "Hi?", "answer": "Hello!", "calls": []}]
+
+
+async def _tried_out(conn: Conn, client_id: int, conversation_id: int, turn_id: int) -> tuple[int, int]:
+    """What the console leaves: a draft, a model's call, use, a case, and a run of it. The ids of the last two."""
+    where: dict[str, Any] = {"client_id": client_id, "conversation_id": conversation_id}
+    await drafts.create(conn, **where, session_id=ids.session_id(), **DRAFT)
+    await model_traffic.record(conn, client_id=client_id, turn_id=turn_id, **EXCHANGE)
+    await console_usage.record(conn, client_id=client_id, day=TODAY, messages=2, cost=Decimal("0.5"))
+    rules: dict[str, Any] = {"must_call": [], "must_contain": ["hello"], "must_not_contain": []}
+    case = await cases.create(
+        conn, **where, name="Greeting", locale="en", verified=False, questions=QUESTIONS, rules=rules
+    )
+    run = await case_runs.create(conn, client_id=client_id, operator_id=None, draft=None, silent_s=45)
+    assert await case_runs.fill(conn, client_id=client_id, run_id=run, case_ids=None) == [case]
+    return case, run

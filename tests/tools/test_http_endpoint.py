@@ -394,6 +394,10 @@ async def test_what_repeats_a_secret_is_cleaned(world: World) -> None:
     assert TOKEN not in outcome.content
     assert TOKEN not in str(outcome.response)
     assert "Bearer [redacted]" in outcome.content
+    odd = {"type": "api_key", "name": "shop", "value": "a/b+c d&e=5ecret", "where": "query"}
+    outcome = await world.run(world.tool("/echo", {**world.api, "auth": odd}))
+    assert world.shop.requests[-1].query == [("shop", "a/b+c d&e=5ecret")]
+    assert "5ecret" not in f"{outcome.content}{outcome.response}"
 
 
 async def test_a_private_address_is_not_called(world: World) -> None:

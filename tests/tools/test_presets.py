@@ -11,8 +11,9 @@ from server.errors import Invalid
 from server.tools.arguments.schema import checker
 from server.tools.live.http_request import check_template
 from server.tools.live.response_path import check_response_path
-from server.tools.setup.definition import EndpointDefinition, checked_endpoint
+from server.tools.setup.definition import EndpointDefinition
 from server.tools.setup.presets import definitions
+from server.tools.setup.rules import checked_endpoint
 from server.tools.tool import Person
 from tests.tools.live_world import ANN, EVE, World, open_world
 from tests.tools.shop_server import SHOPIFY_TOKEN, WOO_KEY, WOO_SECRET

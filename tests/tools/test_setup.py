@@ -508,7 +508,7 @@ async def test_a_tool_is_enabled_again_as_it_was(world: World) -> None:
     await setup_tools.disable_tool(setup, client_id=world.id, tool_name=name)
     assert await setup_tools.list_tools(setup, client_id=world.id) == []
     again = await setup_tools.enable_tool(setup, client_id=world.id, tool_name=name)
-    assert (again.tool, again.signing_secret) == (first, None)
+    assert (again.tool, again.signing_secret) == (msgspec.structs.replace(first, version=3), None)
     options = ToolOptions(timeout_ms=500, confirm=True, proof="verified", custom_config={})
     changed = await setup_tools.enable_tool(setup, client_id=world.id, tool_name=name, options=options)
     assert (changed.tool.timeout_ms, changed.tool.confirm, changed.tool.proof) == (500, True, "verified")
@@ -586,6 +586,8 @@ async def test_no_function_gives_a_secret_away(world: World) -> None:
         "enable_tool": [{"client_id": world.id, "tool_name": "get_order_status"}],
         "rotate_signing_secret": [{"client_id": world.id, "tool_name": "get_order_status"}],
         "list_tools": [{"client_id": world.id}],
+        "find_tool": [{"tool_name": "get_order_status"}],
+        "webhook_base_url": [{"client_id": world.id}],
         "set_webhook_base_url": [{"client_id": world.id, "webhook_base_url": "https://h.example"}],
         "disable_tool": [{"client_id": world.id, "tool_name": "get_order_status"}],
         "create_integration": [{"client_id": world.id, "integration_type": "custom_api", "config": OAUTH}],
@@ -595,6 +597,8 @@ async def test_no_function_gives_a_secret_away(world: World) -> None:
         "update_endpoint": [{"client_id": world.id, "endpoint_name": "get_menu", "definition": a_menu}],
         "apply_preset": [{"client_id": world.id, "integration_id": shop.id}],
         "list_endpoints": [where],
+        "check_endpoint": [where, {"raw": MENU}],
+        "count_endpoints": [{"client_id": world.id}],
         "test_integration": [databases, where],
         "delete_endpoint": [{"client_id": world.id, "endpoint_name": "get_menu"}],
         "delete_integration": [where],

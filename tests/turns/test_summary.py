@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from server.access import Session
-from server.llm.registry import ModelConfig
+from server.protocol.client_config import ModelConfig
 from server.repositories import conversations, usage
 from server.repositories.conversations import Conversation
 from server.repositories.pool import reading

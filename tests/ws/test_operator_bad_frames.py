@@ -17,7 +17,8 @@ from server.protocol.operator import (
     OperatorWelcome,
 )
 from server.protocol.visitor import Ping
-from server.ws.operator import OPERATOR_COMMANDS, WATCHES
+from server.turns.handover import OPERATOR_COMMANDS
+from server.ws.operator import WATCHES
 from tests.flows.console import Console, console, dialled, staff_of
 from tests.flows.support import use_up
 from tests.flows.world import World

@@ -79,6 +79,14 @@ export class Conversation {
     return { message, frames: [...frames, ...this.#next()] };
   }
 
+  /** An operator's message, stored once for its cid. */
+  reply(cid: string, text: string): Message & { seq: number } {
+    const known = this.messages.find((m) => m.cid === cid);
+    if (known) return known;
+    this.#write({ type: "message.created", message: this.#say("operator", text, { cid }) });
+    return this.messages[this.messages.length - 1]!;
+  }
+
   #next(): ToVisitor[] {
     if (this.live || !this.#waiting) return [];
     this.#waiting--;

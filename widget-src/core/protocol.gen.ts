@@ -349,6 +349,7 @@ export interface ConversationWatch {
   conversation_id: string;
   epoch?: string | null;
   last_seq?: number | null;
+  glance?: boolean;
 }
 
 export interface ConversationUnwatch {

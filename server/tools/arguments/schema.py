@@ -8,7 +8,7 @@ a person can mend it: https://platform.openai.com/docs/guides/function-calling, 
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
@@ -22,6 +22,8 @@ from server.tools.arguments.problems import problem
 MAX_BYTES = 64 * 1024
 MAX_PROPERTIES = 64
 MAX_PROBLEMS = 5
+# Problems of a schema that are told at once: more than a person mends before looking again.
+MAX_SCHEMA_PROBLEMS = 20
 # Schemas, and levels of them, when every reference is followed: what one check of arguments may cost.
 MAX_SCHEMAS = 2_000
 MAX_LEVELS = 32
@@ -43,27 +45,56 @@ _SINGLE = (
 _FORBIDDEN = ("$id", "$anchor", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor", "$vocabulary")
 _NOT_AT_ROOT = ("$ref", "allOf", "anyOf", "oneOf", "not", "enum", "const")
 
+_NO_OBJECT = 'must be an object such as {"type": "object", "properties": {}}'
+
 _Path = tuple[str | int, ...]
 _Schema = Mapping[str, Any]
+
+
+class SchemaProblem(msgspec.Struct, frozen=True):
+    """What is wrong at one place of a schema. `path` leads there: `properties/order_id/type`; "" is all of it."""
+
+    path: str
+    message: str
 
 
 def check_schema(schema: object, *, field: str) -> None:
     """Raises Invalid, with `field` and the path within the schema, when a model could not be offered this schema."""
     if not isinstance(schema, dict):
-        raise Invalid(f'{field}: must be an object such as {{"type": "object", "properties": {{}}}}', field=field)
+        raise _refused(field, SchemaProblem("", _NO_OBJECT))
     check_json(schema, field=field, max_bytes=MAX_BYTES)
-    _check_root(schema, field)
-    for path, inner in _walk(schema, ()):
-        _check_one(schema, inner, path, field)
-    expansion = _Expansion(schema.get("$defs"), field)
-    for _, inner in _walk(schema, ()):
-        expansion.measure(inner)
+    for found in _shape(schema):
+        raise _refused(field, found)
     try:
+        _expand(schema)
         _compile(schema)
+    except _Wrong as wrong:
+        raise _refused(field, wrong.problem) from wrong
     except ValidationError as error:
-        raise _refused(field, tuple(error.instance_path), problem(error)) from error
+        raise _refused(field, _at(tuple(error.instance_path), problem(error))) from error
     except ValueError as error:
-        raise _refused(field, (), str(error)) from error
+        raise _refused(field, SchemaProblem("", str(error))) from error
+
+
+def schema_problems(schema: object) -> list[SchemaProblem]:
+    """All that `check_schema` would refuse one after the other, one a place, at most MAX_SCHEMA_PROBLEMS; [] for a good
+    schema."""
+    if not isinstance(schema, dict):
+        return [SchemaProblem("", _NO_OBJECT)]
+    try:
+        check_json(schema, field="", max_bytes=MAX_BYTES)
+    except Invalid as error:
+        return [SchemaProblem("", error.message.removeprefix(": "))]
+    found: dict[str, SchemaProblem] = {}
+    for each in (*_shape(schema), *_against_dialect(schema)):
+        found.setdefault(each.path, each)
+    if not found:
+        try:
+            check_schema(schema, field="")
+        except Invalid as error:  # what only the whole of it shows, such as a circle of references
+            path, _, message = error.message.removeprefix("/").partition(": ")
+            found[path] = SchemaProblem(path, message)
+    return list(found.values())[:MAX_SCHEMA_PROBLEMS]
 
 
 def check_bound(bound: Mapping[str, str], schema: Mapping[str, Any], *, field: str = "bound") -> None:
@@ -116,49 +147,71 @@ def _compile(schema: dict[str, Any]) -> Draft202012Validator:
     )
 
 
-def _check_root(schema: _Schema, field: str) -> None:
+@cache
+def _dialect() -> Draft202012Validator:
+    """Checks schemas. The dialect's own schema comes with the library."""
+    return _compile({"$ref": DIALECT})
+
+
+def _against_dialect(schema: _Schema) -> Iterator[SchemaProblem]:
+    try:
+        for error in _dialect().iter_errors(schema):
+            yield _at(tuple(error.instance_path), problem(error))
+    except ValueError as error:  # what no JSON is, such as a number for a name
+        yield SchemaProblem("", str(error))
+
+
+def _shape(schema: _Schema) -> Iterator[SchemaProblem]:
+    """What we and the providers ask for beyond the dialect."""
+    yield from _root_problems(schema)
+    for path, inner in _walk(schema, ()):
+        yield from _problems_of_one(schema, inner, path)
+
+
+def _root_problems(schema: _Schema) -> Iterator[SchemaProblem]:
     if schema.get("type") != "object":
-        raise _refused(field, ("type",), 'must be "object" at the root')
+        yield _at(("type",), 'must be "object" at the root')
     if schema.get("$schema", DIALECT) not in {DIALECT, f"{DIALECT}#"}:
-        raise _refused(field, ("$schema",), f"may be {DIALECT} or left out")
+        yield _at(("$schema",), f"may be {DIALECT} or left out")
     for keyword in _NOT_AT_ROOT:
         if keyword in schema:
-            raise _refused(field, (keyword,), "is not allowed at the root; models' providers refuse it there")
+            yield _at((keyword,), "is not allowed at the root; models' providers refuse it there")
     properties = schema.get("properties", {})
     if not isinstance(properties, dict):
-        raise _refused(field, ("properties",), "must be an object")
+        yield _at(("properties",), "must be an object")
+        return
     for name, inner in properties.items():
         if not isinstance(inner, dict):
-            raise _refused(field, ("properties", name), 'must be an object such as {"type": "string"}')
+            yield _at(("properties", name), 'must be an object such as {"type": "string"}')
     required = schema.get("required", [])
     if "additionalProperties" in schema or "patternProperties" in schema or not isinstance(required, list):
         return
     for position, name in enumerate(required):
-        if name not in properties:
-            raise _refused(field, ("required", position), f"{str(name)[:64]!r} is not among the properties")
+        if not isinstance(name, str) or name not in properties:
+            yield _at(("required", position), f"{str(name)[:64]!r} is not among the properties")
 
 
-def _check_one(root: _Schema, schema: _Schema, path: _Path, field: str) -> None:
+def _problems_of_one(root: _Schema, schema: _Schema, path: _Path) -> Iterator[SchemaProblem]:
     for keyword in _FORBIDDEN + (("$schema",) if path else ()):
         if keyword in schema:
-            raise _refused(field, (*path, keyword), "is not allowed")
+            yield _at((*path, keyword), "is not allowed")
     if "$ref" in schema:
         match = _REF.fullmatch(schema["$ref"]) if isinstance(schema["$ref"], str) else None
-        if match is None:
-            raise _refused(field, (*path, "$ref"), "must be #/$defs/ and a name; nothing is fetched from elsewhere")
         definitions = root.get("$defs")
-        if not isinstance(definitions, dict) or match.group(1) not in definitions:
-            raise _refused(field, (*path, "$ref"), f"there is no {match.group(1)!r} in $defs")
+        if match is None:
+            yield _at((*path, "$ref"), "must be #/$defs/ and a name; nothing is fetched from elsewhere")
+        elif not isinstance(definitions, dict) or match.group(1) not in definitions:
+            yield _at((*path, "$ref"), f"there is no {match.group(1)!r} in $defs")
     properties = schema.get("properties")
     if isinstance(properties, dict):
         if len(properties) > MAX_PROPERTIES:
-            raise _refused(field, (*path, "properties"), f"has {len(properties)}; at most {MAX_PROPERTIES} are allowed")
+            yield _at((*path, "properties"), f"has {len(properties)}; at most {MAX_PROPERTIES} are allowed")
         for name in properties:
             if not _NAME.fullmatch(name):
-                raise _refused(field, (*path, "properties", name[:80]), "a name takes 1 to 64 letters, digits, _ and -")
+                yield _at((*path, "properties", name[:80]), "a name takes 1 to 64 letters, digits, _ and -")
     kinds = schema.get("type")
     if (kinds == "array" or (isinstance(kinds, list) and "array" in kinds)) and "items" not in schema:
-        raise _refused(field, path, 'an array needs items, such as {"type": "string"}')
+        yield _at(path, 'an array needs items, such as {"type": "string"}')
 
 
 def _walk(schema: object, path: _Path) -> Iterator[tuple[_Path, _Schema]]:
@@ -181,28 +234,42 @@ def _within(schema: _Schema) -> Iterator[tuple[_Path, object]]:
             yield (keyword,), schema[keyword]
 
 
+class _Wrong(Exception):
+    """Found on the way through a schema."""
+
+    def __init__(self, path: _Path, message: str) -> None:
+        super().__init__(message)
+        self.problem = _at(path, message)
+
+
+def _expand(schema: _Schema) -> None:
+    """Raises _Wrong for a schema that is too much, or endless, when its references are followed."""
+    expansion = _Expansion(schema.get("$defs"))
+    for _, inner in _walk(schema, ()):
+        expansion.measure(inner)
+
+
 class _Expansion:
     """What a schema is when every reference is followed: a small text may stand for a huge or an endless one."""
 
-    def __init__(self, definitions: object, field: str) -> None:
+    def __init__(self, definitions: object) -> None:
         self._definitions = definitions if isinstance(definitions, dict) else {}
-        self._field = field
         self._known: dict[str, tuple[int, int] | None] = {}
 
     def measure(self, schema: object, depth: int = 0) -> tuple[int, int]:
-        """How many schemas there are, and how many levels. Raises Invalid for a circle, and for too many of either."""
+        """How many schemas there are, and how many levels. Raises _Wrong for a circle, and for too many of either."""
         if not isinstance(schema, dict):
             return 1, 1
         if depth > MAX_LEVELS:
-            raise _refused(self._field, (), f"goes deeper than {MAX_LEVELS} levels when its references are followed")
+            raise _Wrong((), f"goes deeper than {MAX_LEVELS} levels when its references are followed")
         sizes = [self.measure(inner, depth + 1) for step, inner in _within(schema) if step[0] != "$defs"]
         if "$ref" in schema:
             sizes.append(self._definition(schema["$ref"].removeprefix("#/$defs/"), depth + 1))
         count, levels = 1 + sum(each for each, _ in sizes), 1 + max((each for _, each in sizes), default=0)
         if count > MAX_SCHEMAS:
-            raise _refused(self._field, (), f"holds more than {MAX_SCHEMAS:,} schemas when its references are followed")
+            raise _Wrong((), f"holds more than {MAX_SCHEMAS:,} schemas when its references are followed")
         if depth + levels > MAX_LEVELS:
-            raise _refused(self._field, (), f"goes deeper than {MAX_LEVELS} levels when its references are followed")
+            raise _Wrong((), f"goes deeper than {MAX_LEVELS} levels when its references are followed")
         return count, levels
 
     def _definition(self, name: str, depth: int) -> tuple[int, int]:
@@ -211,7 +278,7 @@ class _Expansion:
             self._known[name] = self.measure(self._definitions[name], depth)
         size = self._known[name]
         if size is None:
-            raise _refused(self._field, ("$defs", name), "leads back to itself; a definition may not hold itself")
+            raise _Wrong(("$defs", name), "leads back to itself; a definition may not hold itself")
         return size
 
 
@@ -222,5 +289,9 @@ def _line(error: ValidationError, names: tuple[str, ...]) -> str:
     return f"{path}: {said}" if path else said
 
 
-def _refused(field: str, path: _Path, message: str) -> Invalid:
-    return Invalid(f"{'/'.join(map(str, (field, *path)))}: {message}", field=field)
+def _at(path: _Path, message: str) -> SchemaProblem:
+    return SchemaProblem("/".join(map(str, path)), message)
+
+
+def _refused(field: str, found: SchemaProblem) -> Invalid:
+    return Invalid(f"{field}/{found.path}: {found.message}" if found.path else f"{field}: {found.message}", field=field)

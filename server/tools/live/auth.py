@@ -101,7 +101,7 @@ class Authorizer:
                 secrets.append(auth.value)
             case ApiKey():
                 url = f"{url}{'&' if '?' in url else '?'}{quote(auth.name, safe='')}={quote(auth.value, safe='')}"
-                secrets += [auth.value, quote(auth.value, safe="")]
+                secrets += [auth.value, quote(auth.value, safe=""), self._as_sent(auth.value)]
             case Basic():
                 pair = _base64(f"{auth.username}:{auth.password}")
                 headers["authorization"] = f"Basic {pair}"
@@ -113,6 +113,11 @@ class Authorizer:
                 secrets += [token, auth.client_secret]
         # A short one would take words out of answers, and is no secret.
         return Authorized(url, headers, token, tuple(each for each in secrets if len(each) >= 8))
+
+    def _as_sent(self, value: str) -> str:
+        """How a value of the query is spelled on the wire: not every character needs its percent there."""
+        url = self._egress.check_url(f"https://example.com/?x={quote(value, safe='')}")
+        return url.partition("?x=")[2]
 
     def forget(self, identity: bytes, token: str) -> None:
         """That this token was refused: the next request gets a new one. A newer token stays."""

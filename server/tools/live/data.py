@@ -19,11 +19,10 @@ from server.tools.connections.kinds import Connection, database_kind, parse
 from server.tools.live import outcome as live_outcome
 from server.tools.live.answers import LiveAnswers
 from server.tools.live.auth import Authorizer
-from server.tools.live.database_endpoint import DatabaseEndpoints
+from server.tools.live.database_endpoint import Asker, DatabaseEndpoints
 from server.tools.live.http_endpoint import HttpEndpoints
 from server.tools.live.http_fetch import Fetcher
-from server.tools.sql.databases import Databases
-from server.tools.tool import Call, Endpoint, Outcome, Tool
+from server.tools.tool import Call, Endpoint, Outcome, Sender, Tool
 from server.tools.webhook import answer
 
 logger = log.get("tools")
@@ -34,22 +33,27 @@ _STRANGER = "what the website says about this visitor is not what the business's
 
 
 class LiveData:
-    """Does what a tool with an `Endpoint` does. Shared by all turns of an instance. `away`: Redis need not be asked."""
+    """Does what a tool with an `Endpoint` does. Shared by all turns of an instance. `away`: Redis need not be asked.
+
+    Without Redis no answer is kept, without a limiter nothing is counted. `sender` stands in for `egress`, but not
+    where a token is asked for.
+    """
 
     def __init__(
         self,
         egress: Egress,
         vault: Vault,
-        redis: Redis,
-        limiter: RateLimiter,
-        databases: Databases,
+        redis: Redis | None,
+        limiter: RateLimiter | None,
+        databases: Asker,
         *,
         away: Callable[[], bool] = lambda: False,
+        sender: Sender | None = None,
     ) -> None:
         self._egress = egress
         self._vault = vault
-        answers = LiveAnswers(EndpointCache(redis, away=away))
-        self._http = HttpEndpoints(Fetcher(egress, Authorizer(egress)), limiter, answers)
+        answers = LiveAnswers(None if redis is None else EndpointCache(redis, away=away))
+        self._http = HttpEndpoints(Fetcher(sender or egress, Authorizer(egress)), limiter, answers)
         self._sql = DatabaseEndpoints(databases, answers)
         self._connections: OrderedDict[tuple[int, str, bytes], Connection] = OrderedDict()
 

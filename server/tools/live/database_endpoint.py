@@ -1,7 +1,7 @@
 """Looks something up in a client's own database with the statement its owner wrote."""
 
 import asyncio
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -10,16 +10,29 @@ from server.tools.live import outcome as live_outcome
 from server.tools.live.answers import LiveAnswers
 from server.tools.live.http_endpoint import look_up_seconds
 from server.tools.live.response_path import PathError, pick
-from server.tools.sql.databases import Databases
-from server.tools.sql.driver import DatabaseFault
+from server.tools.sql.driver import DatabaseFault, Rows
 from server.tools.tool import Call, Endpoint, Outcome, Tool
 from server.tools.webhook import answer
+
+
+class Asker(Protocol):
+    """Asks a client's database: `Databases`, or who watches it. Raises DatabaseFault."""
+
+    async def query(
+        self,
+        connection: DatabaseConnection,
+        kind: DatabaseKind,
+        *,
+        statement: str,
+        parameters: dict[str, Any],
+        timeout_s: float = ...,
+    ) -> Rows: ...
 
 
 class DatabaseEndpoints:
     """Shared by all turns of an instance."""
 
-    def __init__(self, databases: Databases, answers: LiveAnswers) -> None:
+    def __init__(self, databases: Asker, answers: LiveAnswers) -> None:
         self._databases = databases
         self._answers = answers
 

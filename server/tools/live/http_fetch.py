@@ -6,10 +6,11 @@ import random
 import msgspec
 
 from server.errors import EgressError
-from server.net.egress import Egress, Response
+from server.net.egress import Response
 from server.tools.connections.http import HttpConnection
 from server.tools.live.auth import Authorized, Authorizer
 from server.tools.live.http_request import Request
+from server.tools.tool import Sender
 
 # Bytes of a response.
 MAX_BYTES = 1_048_576
@@ -25,8 +26,8 @@ _WORTH_S = 0.5
 class Fetcher:
     """Shared by all endpoints of an instance."""
 
-    def __init__(self, egress: Egress, authorizer: Authorizer) -> None:
-        self._egress = egress
+    def __init__(self, sender: Sender, authorizer: Authorizer) -> None:
+        self._sender = sender
         self._authorizer = authorizer
 
     async def fetch(
@@ -64,7 +65,7 @@ class Fetcher:
         headers = {"accept": "application/json", **authorized.headers}
         if request.body is not None:
             headers["content-type"] = "application/json"
-        response = await self._egress.request(
+        response = await self._sender.request(
             request.method,
             authorized.url,
             headers=headers,

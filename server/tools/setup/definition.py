@@ -1,39 +1,20 @@
-"""What a person writes to define a tool, or a piece of live data, and whether it makes sense. Pure."""
+"""What a person writes to define a tool, or live data, as it is read. Pure. `rules` says if it makes sense."""
 
 import re
-import unicodedata
 from typing import Any, Final, Literal, TypeVar, get_args
 
 import msgspec
 
 from server.errors import Invalid
 from server.tools.arguments.json_limits import check_json
-from server.tools.arguments.schema import NO_ARGUMENTS, check_bound, check_schema
-from server.tools.labels import check_labels
+from server.tools.arguments.schema import NO_ARGUMENTS
 from server.tools.tool import Effect, Proof, VisitorField
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE", "SQL"]
 
-NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-# OpenAI refuses a longer one.
-MAX_DESCRIPTION: Final = 1024
 MAX_CONFIG_BYTES: Final = 16 * 1024
-# A day, in seconds.
-_MAX_TTL: Final = 86_400
-_DEFAULT_TTL: Final = 300
-_CATEGORY: Final = re.compile(r"[a-z0-9_-]{1,40}")
 _WHERE: Final = re.compile(r"(?P<what>.*?)(?: - at `(?P<key>key in )?\$\.?(?P<path>.*?)`)?", re.DOTALL)
 _NAMED: Final = re.compile(r"(?P<missing>.*missing required)? ?.*field `(?P<name>.*)`", re.DOTALL)
-# What a method may do, the default first. A repeated PUT or DELETE ends as one does (RFC 9110, 9.2.2); what a POST does
-# only its owner knows.
-_EFFECTS: Final[dict[Method, tuple[Effect, ...]]] = {
-    "GET": ("read_only", "idempotent", "unsafe"),
-    "SQL": ("read_only",),
-    "PUT": ("idempotent", "unsafe"),
-    "DELETE": ("idempotent", "unsafe"),
-    "POST": ("unsafe", "idempotent", "read_only"),
-    "PATCH": ("unsafe", "idempotent"),
-}
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -106,65 +87,12 @@ def read_object(raw: bytes | str, *, field: str) -> dict[str, Any]:
         raise Invalid(f"{field}: must be a JSON object", field=field) from error
 
 
-def checked_tool(definition: ToolDefinition) -> ToolDefinition:
-    """The definition, trimmed. Raises Invalid."""
-    check_name(definition.tool_name, field="tool_name")
-    if not _CATEGORY.fullmatch(definition.category):
-        raise Invalid("category: takes 1 to 40 lower-case letters, digits, _ and -", field="category")
-    return _checked(definition)
-
-
-def checked_endpoint(definition: EndpointDefinition, *, database: bool) -> EndpointDefinition:
-    """The definition with nothing left open; its template, statement and path are for others to check. Raises
-    Invalid."""
-    check_name(definition.endpoint_name, field="endpoint_name")
-    method: Method = definition.method or ("SQL" if database else "GET")
-    if (method == "SQL") != database:
-        allowed = "SQL" if database else "GET, POST, PUT, PATCH, DELETE"
-        raise Invalid(f"method: is {method}; for this integration it may be {allowed}", field="method")
-    effect = definition.effect or _EFFECTS[method][0]
-    if effect not in _EFFECTS[method]:
-        raise Invalid(f"effect: is {effect}; for {method} it may be {', '.join(_EFFECTS[method])}", field="effect")
-    ttl = definition.cache_ttl if definition.cache_ttl is not None else _DEFAULT_TTL * (effect == "read_only")
-    if not 0 <= ttl <= _MAX_TTL:
-        raise Invalid(f"cache_ttl: takes 0 to {_MAX_TTL:,} seconds", field="cache_ttl")
-    if ttl and effect != "read_only":
-        raise Invalid(
-            "cache_ttl: must be 0, because only what is read_only may be answered from memory", field="cache_ttl"
-        )
-    return _checked(msgspec.structs.replace(definition, method=method, effect=effect, cache_ttl=ttl))
-
-
 def check_options(options: ToolOptions) -> None:
     """All but the URL. Raises Invalid."""
     if options.timeout_ms is not msgspec.UNSET and not 100 <= options.timeout_ms <= 120_000:
         raise Invalid("timeout_ms: takes 100 to 120,000 milliseconds", field="timeout_ms")
     if options.custom_config is not msgspec.UNSET:
         check_json(options.custom_config, field="custom_config", max_bytes=MAX_CONFIG_BYTES)
-
-
-def check_name(name: str, *, field: str) -> None:
-    """Raises Invalid for a name that a model could not call."""
-    if not NAME.fullmatch(name):
-        raise Invalid(f"{field}: takes 1 to 64 letters, digits, _ and -", field=field)
-
-
-D = TypeVar("D", ToolDefinition, EndpointDefinition)
-
-
-def _checked(definition: D) -> D:
-    description = definition.description.strip()
-    if not 1 <= len(description) <= MAX_DESCRIPTION:
-        raise Invalid(f"description: takes 1 to {MAX_DESCRIPTION:,} characters", field="description")
-    if any(unicodedata.category(each) in {"Cc", "Cs"} and each not in "\n\t" for each in description):
-        raise Invalid("description: may not contain control characters", field="description")
-    check_schema(definition.parameters_schema, field="parameters_schema")
-    check_bound(definition.bound, definition.parameters_schema)
-    if definition.bound and definition.proof != "verified":
-        raise Invalid(
-            "proof: must be verified, because bound arguments are filled from a visitor who is", field="proof"
-        )
-    return msgspec.structs.replace(definition, description=description, label=check_labels(definition.label))
 
 
 def _explained(error: msgspec.ValidationError, kind: type[msgspec.Struct], field: str) -> Invalid:

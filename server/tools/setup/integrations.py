@@ -14,7 +14,7 @@ from server.repositories.pool import reading, unit_of_work
 from server.tools.connections import kinds as connections
 from server.tools.connections.check import Verdict, test_connection
 from server.tools.connections.kinds import Connection
-from server.tools.setup.base import Setup, known_client, known_integration, opened
+from server.tools.setup.base import Setup, Target, changed_meanwhile, known_client, known_integration, opened, record
 from server.tools.setup.endpoints import check_call
 from server.tools.sql.databases import Databases
 
@@ -30,6 +30,7 @@ class IntegrationView(msgspec.Struct, frozen=True, kw_only=True):
     problem: str | None
     last_sync_test: datetime | None
     last_test_result: dict[str, Any] | None
+    version: int
     created_at: datetime
 
 
@@ -46,6 +47,8 @@ async def create_integration(
             integration_type=integration_type,
             connection_config=_sealed(setup, client_id, connection),
         )
+        target = _target(client_id, row.id)
+        await record(setup, conn, target, "integration.create", integration_type=integration_type)
     return _view(setup, row)
 
 
@@ -56,8 +59,10 @@ async def update_integration(
     integration_id: int,
     config: dict[str, Any] | str | None = None,
     enabled: bool | None = None,
+    seen: int | None = None,
 ) -> IntegrationView:
-    """What is None stays. A new configuration must fit the integration's endpoints. Raises Invalid, NotFound."""
+    """What is None stays. A new configuration must fit the integration's endpoints. Raises Invalid, NotFound and
+    Conflict."""
     async with unit_of_work(setup.pool) as conn:
         row = await known_integration(conn, client_id, integration_id)
         sealed = None
@@ -66,10 +71,13 @@ async def update_integration(
             for each in await endpoints.list_for_integration(conn, client_id=client_id, integration_id=integration_id):
                 check_call(row.integration_type, connection, each.endpoint_url, each.method, each.parameters_schema)
             sealed = _sealed(setup, client_id, connection)
-        await integrations.update(
-            conn, client_id=client_id, integration_id=integration_id, connection_config=sealed, enabled=enabled
-        )
-        row = await known_integration(conn, client_id, integration_id)
+        where: dict[str, int] = {"client_id": client_id, "integration_id": integration_id}
+        target = _target(client_id, integration_id)
+        if not await integrations.update(conn, **where, connection_config=sealed, enabled=enabled, seen=seen):
+            raise await changed_meanwhile(conn, target, f"integration {integration_id}")
+        before, row = row, await known_integration(conn, client_id, integration_id)
+        fields = [name for name in ("connection_config", "enabled") if getattr(before, name) != getattr(row, name)]
+        await record(setup, conn, target, "integration.update", fields=fields)
     return _view(setup, row)
 
 
@@ -81,11 +89,19 @@ async def list_integrations(setup: Setup, *, client_id: int) -> list[Integration
     return [_view(setup, row) for row in rows]
 
 
+async def count_endpoints(setup: Setup, *, client_id: int) -> dict[int, int]:
+    """How many endpoints each integration has, by its id; one without any is left out."""
+    async with reading(setup.pool) as conn:
+        return await endpoints.count_by_integration(conn, client_id=client_id)
+
+
 async def delete_integration(setup: Setup, *, client_id: int, integration_id: int) -> None:
     """Its endpoints go too. Raises NotFound."""
     async with unit_of_work(setup.pool) as conn:
-        await known_integration(conn, client_id, integration_id)
+        row = await known_integration(conn, client_id, integration_id)
         await integrations.delete(conn, client_id=client_id, integration_id=integration_id)
+        target = _target(client_id, integration_id)
+        await record(setup, conn, target, "integration.delete", integration_type=row.integration_type)
 
 
 async def test_integration(setup: Setup, databases: Databases, *, client_id: int, integration_id: int) -> Verdict:
@@ -107,6 +123,10 @@ async def test_integration(setup: Setup, databases: Databases, *, client_id: int
     return verdict
 
 
+def _target(client_id: int, integration_id: int) -> Target:
+    return Target(client_id, "integration", str(integration_id))
+
+
 def _sealed(setup: Setup, client_id: int, connection: Connection) -> bytes:
     return setup.vault.seal(connections.dump(connection), client_id=client_id, field=CONNECTION_CONFIG)
 
@@ -125,5 +145,6 @@ def _view(setup: Setup, row: Integration) -> IntegrationView:
         problem=problem,
         last_sync_test=row.last_sync_test,
         last_test_result=row.last_test_result,
+        version=row.version,
         created_at=row.created_at,
     )

@@ -8,6 +8,11 @@ from server.tools.setup.woocommerce import WOOCOMMERCE
 _PRESETS: dict[str, tuple[EndpointDefinition, ...]] = {"shopify": SHOPIFY, "woocommerce": WOOCOMMERCE}
 
 
+def known(integration_type: str) -> bool:
+    """Whether there are any for an integration of this type."""
+    return integration_type in _PRESETS
+
+
 def definitions(integration_type: str) -> list[EndpointDefinition]:
     """The endpoints to make for an integration of this type: find_products, get_product, check_inventory and
     get_order_status. Raises Invalid for a type without any.

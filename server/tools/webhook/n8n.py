@@ -20,10 +20,9 @@ import msgspec
 from server import log
 from server.errors import EgressError, Invalid, SecretUnreadable
 from server.net import webhooks
-from server.net.egress import Egress
 from server.net.vault import SIGNING_SECRET, Vault
 from server.tools.result import IN_DOUBT, UNDONE, failure
-from server.tools.tool import Call, Outcome, Tool, Webhook
+from server.tools.tool import Call, Outcome, Sender, Tool, Webhook
 from server.tools.webhook import answer
 from server.tools.webhook.answer import Answer
 from server.tools.webhook.breaker import FAILURES, Breakers
@@ -42,10 +41,12 @@ MARGIN_S = 0.25
 
 
 class N8n:
-    """Shared by all turns of an instance."""
+    """Shared by all turns of an instance. Without `callbacks` nobody can call back."""
 
-    def __init__(self, egress: Egress, vault: Vault, callbacks: Callbacks, breakers: Breakers | None = None) -> None:
-        self._egress = egress
+    def __init__(
+        self, sender: Sender, vault: Vault, callbacks: Callbacks | None, breakers: Breakers | None = None
+    ) -> None:
+        self._sender = sender
         self._vault = vault
         self._callbacks = callbacks
         self._breakers = Breakers() if breakers is None else breakers
@@ -83,7 +84,8 @@ class N8n:
     async def _ask(self, tool: Tool, webhook: Webhook, call: Call, secret: str, deadline: float) -> Answer:
         """The answer of the first try that needs no second, or of the second."""
         expires_at = datetime.now(UTC) + timedelta(seconds=max(0.0, deadline - time.monotonic()))
-        body = _request(webhook, call, self._callbacks.url(call, expires_at=expires_at), expires_at)
+        callback_url = self._callbacks.url(call, expires_at=expires_at) if self._callbacks is not None else None
+        body = _request(webhook, call, callback_url, expires_at)
         first = await self._try(webhook, call, secret, body, deadline)
         if tool.effect == "unsafe" or not first.retry:
             return first
@@ -105,7 +107,7 @@ class N8n:
             **webhooks.sign(secret, msg_id=call.key, timestamp=int(time.time()), body=body),
         }
         try:
-            response = await self._egress.request(
+            response = await self._sender.request(
                 "POST", webhook.url, headers=headers, body=body, timeout_s=timeout_s, max_bytes=ANSWER_BYTES
             )
         except EgressError as error:
@@ -117,7 +119,7 @@ class N8n:
             return await self._called_back(tool, call, deadline)
         if said.error is None:
             return Outcome(True, answer.content(said.value), response=said.value)
-        if said.acted and self._callbacks.available:
+        if said.acted and self._callbacks is not None and self._callbacks.available:
             # It may have called back before its answer was lost: that end counts, and no later one.
             settled = await self._callbacks.wait(call, timeout_s=0)
             if settled is not None:
@@ -125,7 +127,7 @@ class N8n:
         return _failed(tool, said)
 
     async def _called_back(self, tool: Tool, call: Call, deadline: float) -> Outcome:
-        if not self._callbacks.available:
+        if self._callbacks is None or not self._callbacks.available:
             error = "HTTP 202, but there is no address to call back: set FRONTDESK_PUBLIC_URL"
             return _failed(tool, Answer(error=error, words=answer.MISSET, acted=True))
         timeout_s = max(0.0, deadline - time.monotonic())

@@ -1,0 +1,69 @@
+/** What the frame shows beside the page: the network, the live link, numbers at the navigation, the window's title. */
+
+import { useEffect } from "preact/hooks";
+import { surroundings } from "./api.ts";
+import { createStore } from "./store.ts";
+
+export type LinkState = "up" | "connecting" | "down";
+
+/** `lost` since a request got no answer, until one does. */
+export const network = createStore<"up" | "lost">("up");
+/** Of the socket that brings what is live; null where no page has one. */
+export const link = createStore<LinkState | null>(null);
+/** Numbers at the navigation's entries, by their path. */
+export const badges = createStore<Readonly<Record<string, number>>>({});
+
+export const setLink = (state: LinkState | null): void => link.set(state);
+
+export function setBadge(path: string, n: number): void {
+  badges.set((old) => (old[path] === n || (!n && !old[path]) ? old : { ...old, [path]: n }));
+}
+
+const NAME = "Frontdesk";
+
+export function useTitle(text: string): void {
+  useEffect(() => {
+    document.title = text ? `${text} · ${NAME}` : NAME;
+  }, [text]);
+}
+
+const returns = new Set<() => void>();
+
+/** Calls it when the network is back, or somebody has signed in again: what failed meanwhile may be asked anew. */
+export function onReturn(listener: () => void): () => void {
+  returns.add(listener);
+  return () => returns.delete(listener);
+}
+
+export function tellReturn(): void {
+  for (const listener of [...returns]) listener();
+}
+
+/** Milliseconds between two looks while nothing answers. */
+const LOOK = 3000;
+let looking: ReturnType<typeof setTimeout> | undefined;
+
+async function look(): Promise<void> {
+  try {
+    await surroundings.fetch("/healthz", { method: "GET", cache: "no-store" });
+    surroundings.reached(true);
+  } catch {
+    looking = setTimeout(look, LOOK); // still no network: that is what is shown
+  }
+}
+
+/** From now on requests say whether the server is reached, and a lost one is looked for. */
+export function watchNetwork(): void {
+  surroundings.reached = (yes) => {
+    const was = network.get();
+    network.set(yes ? "up" : "lost");
+    clearTimeout(looking);
+    if (!yes) looking = setTimeout(look, LOOK);
+    else if (was === "lost") tellReturn();
+  };
+  addEventListener("offline", () => surroundings.reached(false));
+  addEventListener("online", () => {
+    clearTimeout(looking);
+    void look();
+  });
+}

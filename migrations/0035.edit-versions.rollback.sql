@@ -1,0 +1,3 @@
+alter table operators drop column version;
+
+alter table clients drop column version;

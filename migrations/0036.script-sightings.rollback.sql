@@ -1,0 +1,1 @@
+drop table script_sightings;

@@ -1,0 +1,1 @@
+drop table console_usage, console_drafts;

@@ -1,0 +1,1 @@
+drop table test_results, test_runs, test_cases;

@@ -1,0 +1,1 @@
+"""Work that a clock begins, not a visitor: `frontdesk retention run` from cron."""

