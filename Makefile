@@ -56,7 +56,7 @@ chaos: install ## What must never happen, tried for: the whole table takes an ho
 protocol: .venv/installed ## Writes the TypeScript and the JSON Schema of the wire from server/protocol/
 	$(BIN)/frontdesk protocol
 
-screenshots: install ## Pictures of every state of the widget, into tests/output/, and the README's
+screenshots: install ## Pictures of every state of the widget and the console, into tests/output/, and the README's
 	$(BIN)/python -m tests.browser.chromium --ensure
 	$(BIN)/pytest tests/browser -m screenshots -n $(WORKERS) $(ARGS)
 	$(BIN)/python -m tests.browser.picture

@@ -468,7 +468,8 @@ PATHS = (
     "/docs/%2e%2e/%2e%2e/app.py",
     "/%00",
     "/%ff",
-    "/admin/",
+    "/admin/assets/nope.js",
+    "/admin/assets/..%2f..%2fpyproject.toml",
 )
 PATH_ROWS = [Row(f"GET {path}", "not there", 404, "not_found") for path in PATHS]
 

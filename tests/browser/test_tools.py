@@ -33,6 +33,9 @@ TABLE = "Book a table for four on Friday at 7 pm"
 TABLE_DETAILS = "Date: Friday, Time: 7 pm, Party size: 4"
 
 
+_HAS_SESSION = "() => Object.values(localStorage).some((kept) => JSON.parse(kept).session)"
+
+
 async def open_chat(window: Window, url: str) -> Chat:
     """The open widget on a page, which keeps what its steps go through."""
     chat = await window.open(url)
@@ -180,6 +183,8 @@ async def test_a_question_survives_a_reload(demo_site: Site, window: Window) -> 
 async def test_two_tabs_have_one_question(demo_site: Site, window: Window) -> None:
     """Both ask; answered in one, the other shows it at work and done, and can answer no more."""
     first = await open_chat(window, demo_site.pizza)
+    # A tab that opens before the first has its session begins a conversation of its own.
+    await first.page.wait_for_function(_HAS_SESSION)
     second = await open_chat(window, demo_site.pizza)
     await asks(first)
     await expect(second.fd("approve")).to_be_enabled()

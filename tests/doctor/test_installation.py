@@ -76,7 +76,8 @@ async def test_no_redis(means: Means) -> None:
     await nowhere.aclose()
     assert findings["redis"].status == "error" and findings["redis"].says.startswith("Redis cannot be reached")
     assert findings["redis"].advice == "Start it, or correct REDIS_URL."
-    assert findings["database"].status == "ok"
+    # A busy machine's database may be slow, which is told too.
+    assert findings["database"].status != "error"
     assert not report(list(findings.values()), client_id=None).ok
 
 

@@ -189,7 +189,6 @@ async def test_the_first_load_is_small_and_all_our_own(browser: Browser, desk: D
         assert len(loaded) == len(set(loaded))
 
 
-@pytest.mark.screenshots
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda each: each.name)
 async def test_the_frame_looks_right(browser: Browser, desk: Desk, variant: Variant) -> None:
     """Signing in, its refusals, the link, the frame, its menus and banners: readable, within the window, named."""

@@ -82,7 +82,6 @@ async def kit(browser: Browser, gallery: Starlette) -> AsyncIterator[Kit]:
         yield kit
 
 
-@pytest.mark.screenshots
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda each: each.name)
 async def test_the_kit_looks_right(browser: Browser, gallery: Starlette, variant: Variant) -> None:
     """Everything can be read, fits the window and has a name: the page, each dialog, the menu, the news."""

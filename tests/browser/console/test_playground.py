@@ -112,7 +112,6 @@ async def test_the_server_is_asked_again_where_it_failed(console: Tab, shop: Sho
     await expect(chat(console).locator("textarea")).to_be_visible()
 
 
-@pytest.mark.screenshots
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
 async def test_pictures(
     browser: Browser, desk: Desk, shop: Shop, model: WireServer, webhook: WebhookServer, variant: Variant

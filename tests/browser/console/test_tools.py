@@ -146,7 +146,6 @@ async def test_two_people_change_the_same_tool(
     assert await console.desk.rows("select description from tools") == [("The second one's.",)]
 
 
-@pytest.mark.screenshots
 @pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
 async def test_pictures(browser: Browser, desk: Desk, shop: Shop, webhook: WebhookServer, variant: Variant) -> None:
     """Each page can be read in each variant."""

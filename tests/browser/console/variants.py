@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
+import pytest
 from playwright.async_api import Browser
 
 from server.repositories.operators import Operator
@@ -22,13 +23,17 @@ class Variant(msgspec.Struct, frozen=True):
     rtl: bool = False
 
 
+_PICTURE = pytest.mark.screenshots
+# For `make screenshots` alone: what goes wrong in between shows in the others, and each costs a sign-in and a walk.
+_IN_BETWEEN = (_PICTURE, pytest.mark.in_between)
+
 VARIANTS = (
-    Variant("light"),
-    Variant("dark", scheme="dark"),
-    Variant("tablet", width=820, height=1000),
-    Variant("narrow", width=390, height=844, phone=True),
-    Variant("narrow-dark", width=320, height=640, scheme="dark", phone=True),
-    Variant("rtl", rtl=True),
+    pytest.param(Variant("light"), marks=_PICTURE),
+    pytest.param(Variant("dark", scheme="dark"), marks=_IN_BETWEEN),
+    pytest.param(Variant("tablet", width=820, height=1000), marks=_IN_BETWEEN),
+    pytest.param(Variant("narrow", width=390, height=844, phone=True), marks=_IN_BETWEEN),
+    pytest.param(Variant("narrow-dark", width=320, height=640, scheme="dark", phone=True), marks=_PICTURE),
+    pytest.param(Variant("rtl", rtl=True), marks=_PICTURE),
 )
 
 # What brings a page into the state that is to be seen, once it is loaded.
