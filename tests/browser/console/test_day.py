@@ -131,7 +131,8 @@ async def keep_and_run(console: Tab, client: str, model: WireServer, webhook: We
 
     await console.goto(f"/clients/{client}/assistant")
     await console.fd("prompt").fill("Talk of tulips alone.")
-    await console.fd("save").click()
+    async with console.page.expect_response(lambda answer: answer.request.method == "PUT" and answer.ok):
+        await console.fd("save").click()
     await expect(console.fd("save-bar").get_by_role("status")).to_have_text("")
 
     called = len(webhook.requests)
