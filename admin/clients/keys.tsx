@@ -10,6 +10,7 @@ import { CopyField } from "../ui/code.tsx";
 import { confirm, Once } from "../ui/dialog.tsx";
 import { Section } from "../ui/page.tsx";
 import { ErrorBox } from "../ui/show.tsx";
+import { own } from "../ui/values.tsx";
 import { words } from "./words.ts";
 
 const { origins } = words;
@@ -43,7 +44,7 @@ export function Keys({ client, resource }: { client: ClientDetail; resource: Res
   return (
     <Section title={origins.keys}>
       <CopyField label={origins.publicKey} value={public_key} fd="public-key" />
-      <Key label={origins.apiKey} hint={origins.apiKeyHint} value={`${api_key_prefix}…`}>
+      <Key label={origins.apiKey} hint={origins.apiKeyHint} value={<code>{`${api_key_prefix}…`}</code>}>
         <Button icon="key" busy={rotate.busy} onClick={() => void askRotate()} fd="rotate">
           {origins.rotate}
         </Button>
@@ -63,7 +64,7 @@ export function Keys({ client, resource }: { client: ClientDetail; resource: Res
 interface KeyProps {
   label: string;
   hint: string;
-  value: string;
+  value: ComponentChildren;
   children: ComponentChildren;
 }
 
@@ -72,8 +73,8 @@ function Key({ label, hint, value, children }: KeyProps) {
     <div class="clients-key">
       <div>
         <div class="label">{label}</div>
-        <div>{value}</div>
-        <div class="hint">{hint}</div>
+        <div>{own(value)}</div>
+        <div class="hint">{own(hint)}</div>
       </div>
       {children}
     </div>

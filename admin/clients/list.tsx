@@ -65,14 +65,15 @@ export default function ClientList() {
   const [query, set] = useQuery();
   const [q, status] = [query.get("q") ?? "", query.get("status") ?? ""];
   const clients = usePages<ClientRow>(withQuery("/clients", { q, status }));
-  const add = may("owner") && (
-    <Button kind="primary" icon="plus" to="/clients/new" fd="new-client">
-      {list.new}
-    </Button>
-  );
+  const add = (fd: string) =>
+    may("owner") && (
+      <Button kind="primary" icon="plus" to="/clients/new" fd={fd}>
+        {list.new}
+      </Button>
+    );
   const filtered = q !== "" || status !== "";
   return (
-    <Page title={words.title} subtitle={list.subtitle} actions={add}>
+    <Page title={words.title} subtitle={list.subtitle} actions={add("new-client")}>
       <div class="clients-filter">
         <SearchInput label={list.search} value={q} onChange={(text) => set({ q: text })} fd="search" />
         <Select label={list.status} hideLabel value={status} options={STATES} onChange={(value) => set({ status: value })} fd="status" />
@@ -86,7 +87,7 @@ export default function ClientList() {
             keyOf={({ id }) => id}
             to={({ id }) => `/clients/${id}`}
             loading={clients.loading}
-            empty={filtered ? <Nothing clear={() => set({ q: null, status: null })} /> : <None action={add} />}
+            empty={filtered ? <Nothing clear={() => set({ q: null, status: null })} /> : <None action={add("first-client")} />}
           />
         </Section>
       )}

@@ -70,11 +70,21 @@ function Colours({ widget }: { widget: Fields<Widget> }) {
 }
 
 function Head({ widget, name }: { widget: Fields<Widget>; name: string }) {
+  const logo = nullable(widget.field("logo_url"));
   return (
     <Section title={looks.head}>
       <TextInput {...nullable(widget.field("title"))} label={looks.titleField} hint={looks.titleHint} placeholder={name} maxLength={60} />
       <TextInput {...nullable(widget.field("subtitle"))} label={looks.subtitle} maxLength={120} />
-      <TextInput {...nullable(widget.field("logo_url"))} label={looks.logo} hint={looks.logoHint} type="url" dir="ltr" maxLength={2000} />
+      <TextInput
+        {...logo}
+        label={looks.logo}
+        hint={/^\s*http:/i.test(logo.value ?? "") ? <span class="tone-warn">{looks.logoPlain}</span> : looks.logoHint}
+        type="url"
+        placeholder="https://www.example.com/logo.svg"
+        dir="ltr"
+        maxLength={2000}
+        fd="logo"
+      />
     </Section>
   );
 }

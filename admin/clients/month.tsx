@@ -18,7 +18,7 @@ export function Month({ client }: { client: ClientDetail }) {
   const { month, plan } = client;
   const { messages, monthly_messages, tokens_input, tokens_output } = month;
   const report = (
-    <Button icon="usage" kind="quiet" to={withQuery("/usage", { period: "month", client: client.id })}>
+    <Button icon="usage" to={withQuery("/usage", { period: "month", client: client.id })}>
       {overview.reports}
     </Button>
   );

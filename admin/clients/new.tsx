@@ -57,7 +57,7 @@ function Form({ plans }: { plans: Plans }) {
         <TextInput {...form.field("name")} label={create.name} hint={create.nameHint} required autoFocus maxLength={100} />
         <TextInput {...form.field("domain")} label={create.domain} hint={create.domainHint} required dir="ltr" maxLength={253} />
         <Select {...form.field("plan")} label={create.plan} options={planOptions(plans)} />
-        <LinesInput {...form.field("allowed_origins")} label={create.origin} hint={create.originHint} rows={1} />
+        <LinesInput {...form.field("allowed_origins")} label={create.origin} hint={create.originHint} mono rows={1} />
         <Row end>
           <Button to="/clients">{create.cancel}</Button>
           <Button kind="primary" submit busy={form.saving} fd="create">

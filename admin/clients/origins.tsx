@@ -41,7 +41,7 @@ function Allowed({ client, resource }: { client: ClientDetail; resource: Resourc
     <>
       <FormView form={form} quiet>
         <Section title={origins.allowed} hint={origins.allowedHint}>
-          <LinesInput {...form.field("allowed_origins")} label={origins.field} placeholder={origins.placeholder} rows={3} fd="origins" />
+          <LinesInput {...form.field("allowed_origins")} label={origins.field} mono placeholder={origins.placeholder} rows={3} fd="origins" />
         </Section>
       </FormView>
       <Section title={origins.seen} hint={origins.seenHint}>

@@ -34,7 +34,7 @@ export function Standing({ client, resource }: { client: ClientDetail; resource:
     </Button>
   );
   return (
-    <Section title={overview.danger} hint={overview.suspendHint} danger={active} actions={may("owner") && button}>
+    <Section title={active ? overview.danger : overview.standing} hint={active ? overview.suspendHint : overview.activeHint} danger={active} actions={may("owner") && button}>
       {change.error && <ErrorBox error={change.error} />}
       {!may("owner") && <p class="hint">{overview.onlyOwner}</p>}
     </Section>

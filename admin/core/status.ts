@@ -8,7 +8,7 @@ export type LinkState = "up" | "connecting" | "down";
 
 /** `lost` since a request got no answer, until one does. */
 export const network = createStore<"up" | "lost">("up");
-/** Of the socket that brings what is live; null where no page has one. */
+/** Of the socket that brings what is live; null until it was begun. */
 export const link = createStore<LinkState | null>(null);
 /** Numbers at the navigation's entries, by their path. */
 export const badges = createStore<Readonly<Record<string, number>>>({});
@@ -20,10 +20,20 @@ export function setBadge(path: string, n: number): void {
 }
 
 const NAME = "Frontdesk";
+let title = "";
+
+/** The window's title says how much waits, on whatever page one is. */
+function tellTitle(): void {
+  const waiting = Object.values(badges.get()).reduce((sum, n) => sum + n, 0);
+  document.title = `${waiting ? `(${waiting}) ` : ""}${title ? `${title} · ` : ""}${NAME}`;
+}
+
+badges.subscribe(tellTitle);
 
 export function useTitle(text: string): void {
   useEffect(() => {
-    document.title = text ? `${text} · ${NAME}` : NAME;
+    title = text;
+    tellTitle();
   }, [text]);
 }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { bytes, count, duration, money, percent, plural, relative } from "./text.ts";
+import { bytes, count, duration, language, money, percent, plural, relative } from "./text.ts";
 
 test("money keeps what matters", () => {
   const told = ["0", "0.0000012", "0.00042", "0.1234", "1", "1234.5", "-0.5", "-0.00000001"].map(money);
@@ -25,4 +25,8 @@ test("numbers are grouped, shares and sizes rounded", () => {
   assert.deepEqual([count(1234567), plural(1, "message", "messages"), plural(0, "message", "messages")], ["1,234,567", "1 message", "0 messages"]);
   assert.deepEqual([percent(0), percent(0.004), percent(0.126), percent(1)], ["0%", "0.4%", "13%", "100%"]);
   assert.deepEqual([bytes(0), bytes(1023), bytes(1024), bytes(5_500_000)], ["0 bytes", "1023 bytes", "1.0 KB", "5.2 MB"]);
+});
+
+test("languages have names", () => {
+  assert.deepEqual([language("en"), language("pt-BR"), language("no language")], ["English", "Brazilian Portuguese", "no language"]);
 });

@@ -4,14 +4,14 @@ import { useState } from "preact/hooks";
 import { helpOpen } from "../core/keys.ts";
 import { asApiError, post } from "../core/api.ts";
 import { type FieldProps, useForm } from "../core/form.ts";
-import { signOut, useMe } from "../core/session.ts";
+import { type Role, signOut, useMe } from "../core/session.ts";
 import { useStore } from "../core/store.ts";
 import { Button } from "../ui/button.tsx";
 import { Dialog } from "../ui/dialog.tsx";
 import { TextInput } from "../ui/field.tsx";
 import { FormView } from "../ui/form.tsx";
 import { Menu } from "../ui/menu.tsx";
-import { Avatar } from "../ui/show.tsx";
+import { Avatar, Foreign } from "../ui/show.tsx";
 import { toast } from "../ui/toast.tsx";
 import { chooseTheme, type Theme, theme } from "./theme.ts";
 
@@ -20,6 +20,8 @@ const THEMES: [Theme, string][] = [
   ["light", "Light"],
   ["dark", "Dark"],
 ];
+
+const ROLES: Record<Role, string> = { owner: "Owner", admin: "Admin", operator: "Operator" };
 
 async function leave(): Promise<void> {
   try {
@@ -41,9 +43,11 @@ export function Account() {
         fd="account"
         head={
           <>
-            <strong dir="auto">{me.name}</strong>
-            <span dir="auto">{me.email}</span>
-            <span>{me.role}</span>
+            <strong>
+              <Foreign text={me.name} />
+            </strong>
+            <Foreign text={me.email} />
+            <span>{ROLES[me.role]}</span>
           </>
         }
         items={[

@@ -14,6 +14,7 @@ import { Page } from "../ui/page.tsx";
 import { Empty } from "../ui/show.tsx";
 import { Toasts } from "../ui/toast.tsx";
 import { Boundary } from "./boundary.tsx";
+import { useDesk } from "./desk.ts";
 import { Help } from "./help.tsx";
 import { Lazy } from "./lazy.tsx";
 import { Side, Top, useGoing } from "./navigation.tsx";
@@ -36,6 +37,7 @@ function useMedia(query: string): boolean {
 export function Frame() {
   const narrow = useMedia(NARROW);
   useGoing();
+  useDesk(may("operator", useMe()));
   return (
     <div class="frame" data-fd="frame">
       <a class="skip" href="#main">

@@ -1,10 +1,10 @@
 /** A call of a tool: what it was asked, what it gave, how long it took, and the yes or no that it waits for. */
 
-import { duration } from "../core/text.ts";
 import { Button } from "../ui/button.tsx";
 import { Code, Json } from "../ui/code.tsx";
 import { Icon, type IconName } from "../ui/icon.tsx";
 import { Spinner } from "../ui/show.tsx";
+import { Duration } from "../ui/values.tsx";
 import type { Call } from "./core/calls.ts";
 import { useAhead } from "./use_source.ts";
 import { fill, WORDS } from "./words.ts";
@@ -53,7 +53,7 @@ export function CallView({ call, onAnswer }: { call: Call; onAnswer: (id: string
           <span class="inbox-call-end">
             {attempts > 1 && <span>{fill(WORDS.attempts, { n: attempts })}</span>}
             {(approval === "approved" || approval === "declined") && <span>{WORDS[approval]}</span>}
-            {ms != null && <span class="number">{duration(ms)}</span>}
+            {ms != null && <Duration ms={ms} />}
             <span class={state === "failed" || state === "unknown" ? "inbox-state" : "unseen"}>{WORDS.calls[state]}</span>
           </span>
         </summary>

@@ -23,9 +23,12 @@ const HIGH = 220;
 /** What was begun and not sent, by conversation and mode: as long as the page lives. */
 const begun = new Map<string, string>();
 
-/** After the next drawing, which may be the one that makes it ready to be written in. */
+/**
+ * After the next drawing, which may be the one that makes it ready to be written in. Drawings are microtasks, so that the
+ * next key, however fast it is pressed, goes to the composer.
+ */
 export function focusComposer(): void {
-  requestAnimationFrame(() => document.querySelector<HTMLTextAreaElement>("[data-fd=composer]")?.focus());
+  queueMicrotask(() => document.querySelector<HTMLTextAreaElement>("[data-fd=composer]")?.focus());
 }
 
 interface ComposerProps {

@@ -5,6 +5,7 @@ import type { ConversationHead, NoteList } from "../core/api.gen.ts";
 import { asApiError, del, post } from "../core/api.ts";
 import { useKeys } from "../core/keys.ts";
 import { useEvery, useResource } from "../core/resource.ts";
+import { useMe } from "../core/session.ts";
 import { navigate, useRoute } from "../router.ts";
 import { Button } from "../ui/button.tsx";
 import { confirm } from "../ui/dialog.tsx";
@@ -14,7 +15,7 @@ import { Composer, focusComposer, type Mode } from "./composer.tsx";
 import type { ConversationStore } from "./core/conversation_store.ts";
 import type { CommandName, Talk } from "./core/talk.ts";
 import { Details } from "./details.tsx";
-import { HeadBar, type Standing } from "./head.tsx";
+import { HeadBar, type Standing, takenBy } from "./head.tsx";
 import { desk } from "./live.ts";
 import type { Acts } from "./message.tsx";
 import { nameOf } from "./row.tsx";
@@ -29,12 +30,12 @@ const REST = 600;
 const WIDE = "(min-width: 1440px)";
 
 /** Whose it is, seen from the operator: the socket knows first, until then the list does. */
-function standing(talk: Talk, head: ConversationHead | undefined, me: number | undefined): Standing {
+function standing(talk: Talk, head: ConversationHead | undefined, me: number): Standing {
   const row = desk.inbox.row(talk.id);
   const owner = talk.state.loaded ? talk.state.owner : (row?.owner ?? head?.owner ?? "ai");
   // A visitor is told a name and no number, so whose it is is the list's to say.
   const holder = row?.owner === owner ? row.operator : head?.owner === owner ? head.operator : null;
-  const mine = owner === "human" && holder?.id === me && me !== undefined;
+  const mine = owner === "human" && holder?.id === me;
   return { owner, mine, holder: owner === "human" ? (holder?.name ?? talk.state.operator?.name ?? WORDS.someone) : null };
 }
 
@@ -77,7 +78,7 @@ function useWide(): boolean {
 export function ConversationPane({ id }: { id: string }) {
   const store = useMemo(() => desk.conversation(id), [id]);
   const talk = useSource(store.talk);
-  const me = useSource(desk.line, (line) => line.me?.id);
+  const me = useMe().id;
   // Who has taken it is in its row, which may change without anything else.
   useSource(desk.inbox.view, () => desk.inbox.row(id));
   const head = useResource<ConversationHead>(`/conversations/${id}`);
@@ -104,11 +105,12 @@ export function ConversationPane({ id }: { id: string }) {
     focusComposer();
   };
   const { keys } = WORDS;
+  const taken = takenBy(stands);
   useKeys([
     { keys: "r", label: keys.reply, run: () => write("reply") },
     { keys: "w", label: keys.whisper, run: () => write("whisper") },
     { keys: "n", label: keys.note, run: () => write("note") },
-    { keys: "t", label: keys.take, when: !stands.mine, run: store.takeOver },
+    { keys: "t", label: keys.take, when: !stands.mine, run: () => (taken ? toast(taken) : store.takeOver()) },
     { keys: "b", label: keys.release, when: stands.mine || stands.owner === "queued", run: store.release },
     { keys: "e", label: keys.close, when: stands.owner !== "closed", run: () => void askToClose(store) },
     { keys: "s", label: keys.stop, when: talk.state.live !== null, run: store.stop },

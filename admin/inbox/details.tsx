@@ -3,13 +3,13 @@
 import type { ConversationHead } from "../core/api.gen.ts";
 import type { Resource } from "../core/resource.ts";
 import { may } from "../core/session.ts";
-import { count, money } from "../core/text.ts";
+import { language } from "../core/text.ts";
 import { KeepCase } from "../playground/keep.tsx";
 import { Button } from "../ui/button.tsx";
 import { CopyField } from "../ui/code.tsx";
 import { Facts } from "../ui/page.tsx";
 import { Avatar, Badge, Load } from "../ui/show.tsx";
-import { Time } from "../ui/values.tsx";
+import { Count, Money, Time, Tokens } from "../ui/values.tsx";
 import type { Talk } from "./core/talk.ts";
 import { WORDS } from "./words.ts";
 
@@ -65,13 +65,13 @@ export function Details({ head, talk, me, onHide }: { head: Resource<Conversatio
               fd="totals"
               rows={[
                 [WORDS.client, foreign(value.client.name)],
-                [WORDS.channel, value.channel],
-                [WORDS.language, value.locale],
+                [WORDS.channel, WORDS.channels[value.channel]],
+                [WORDS.language, value.locale ? foreign(language(value.locale)) : "–"],
                 [WORDS.started, <Time at={value.started_at} absolute />],
                 [WORDS.lastActivity, <Time at={value.last_activity_at} />],
-                [WORDS.messages, count(value.totals.messages)],
-                [WORDS.tokens, `${count(value.totals.tokens_input)} → ${count(value.totals.tokens_output)}`],
-                [WORDS.cost, money(value.totals.cost)],
+                [WORDS.messages, <Count n={value.totals.messages} />],
+                [WORDS.tokens, <Tokens input={value.totals.tokens_input} output={value.totals.tokens_output} />],
+                [WORDS.cost, <Money usd={value.totals.cost} />],
               ]}
             />
             {value.summary && (

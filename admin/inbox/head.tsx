@@ -2,7 +2,7 @@
 
 import type { ConversationHead } from "../core/api.gen.ts";
 import { Button } from "../ui/button.tsx";
-import { Avatar } from "../ui/show.tsx";
+import { Avatar, Foreign } from "../ui/show.tsx";
 import type { ConversationStore } from "./core/conversation_store.ts";
 import type { Talk } from "./core/talk.ts";
 import { OwnerBadge, Waits } from "./row.tsx";
@@ -14,6 +14,10 @@ export interface Standing {
   mine: boolean;
   holder: string | null;
 }
+
+/** Why it cannot be taken over: a colleague has it. Null: it can. */
+export const takenBy = ({ owner, mine, holder }: Standing): string | null =>
+  owner === "human" && !mine ? fill(WORDS.takenBy, { name: holder ?? WORDS.someone }) : null;
 
 interface HeadBarProps {
   visitor: string;
@@ -44,7 +48,7 @@ function Commands({ talk, stands, store, onClose }: Pick<HeadBarProps, "talk" | 
           {WORDS.release}
         </Button>
       ) : (
-        <Button icon="hand" busy={runs("conversation.take")} onClick={store.takeOver} fd="take">
+        <Button icon="hand" busy={runs("conversation.take")} blocked={takenBy(stands) ?? undefined} onClick={store.takeOver} fd="take">
           {WORDS.take}
         </Button>
       )}
@@ -67,7 +71,9 @@ export function HeadBar({ visitor, list, head, talk, me, stands, details, onDeta
       </span>
       <Avatar name={visitor} size={36} online={online ?? undefined} />
       <div class="inbox-who">
-        <h2 dir="auto">{visitor}</h2>
+        <h2>
+          <Foreign text={visitor} />
+        </h2>
         <p>
           {head && <bdi dir="auto">{head.client.name}</bdi>}
           {online !== null && <span data-fd={online ? "visitor-online" : "visitor-away"}>{online ? WORDS.online : WORDS.away}</span>}

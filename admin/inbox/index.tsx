@@ -6,20 +6,18 @@ import { Empty } from "../ui/show.tsx";
 import { Page } from "../ui/page.tsx";
 import { ConversationPane } from "./conversation.tsx";
 import { ListPane } from "./list.tsx";
-import { desk, openConversation, startDesk } from "./live.ts";
-import { useSource } from "./use_source.ts";
+import { openConversation, startDesk } from "./live.ts";
 import { WORDS } from "./words.ts";
 
 export default function InboxPage({ params }: PageProps<"/inbox/:conversation_id?">) {
   const id = params.conversation_id ?? null;
-  const waiting = useSource(desk.inbox.view, ({ waiting: rows }) => rows.length);
   useEffect(startDesk, []);
   useLayoutEffect(() => {
     openConversation(id);
     return () => openConversation(null);
   }, [id]);
   return (
-    <Page title={waiting ? `(${waiting}) ${WORDS.title}` : WORDS.title} fill fd="inbox">
+    <Page title={WORDS.title} fill fd="inbox">
       <div class={`inbox${id ? " inbox-reading" : ""}`}>
         <ListPane opened={id} />
         {id ? (

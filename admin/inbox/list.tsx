@@ -73,7 +73,7 @@ export function ListPane({ opened }: { opened: string | null }) {
   const [query, setQuery] = useQuery();
   const filter = readFilter(query);
   const { rows, loading, loadingMore, error } = useSource(desk.inbox.view);
-  const me = useSource(desk.line, (line) => line.me?.id);
+  const me = useMe().id;
   const clients = useClients();
   const onShown = useGlances();
   const [pointed, setPointed] = useState<string | null>(null);

@@ -4,7 +4,7 @@ import { Component } from "preact";
 import { useEffect } from "preact/hooks";
 import { duration } from "../core/text.ts";
 import { Link } from "../router.ts";
-import { Badge } from "../ui/show.tsx";
+import { Badge, Foreign } from "../ui/show.tsx";
 import { Icon } from "../ui/icon.tsx";
 import { Time } from "../ui/values.tsx";
 import { isAnswering, type Talk } from "./core/talk.ts";
@@ -114,9 +114,9 @@ function Line({ row, to, current, pointed, mine, client, onShown }: RowProps) {
   return (
     <Link to={to} current={current} class={`inbox-row${pointed ? " pointed" : ""}`} fd="row">
       <span class="inbox-row-head">
-        <bdi class="inbox-name" dir="auto">
-          {nameOf(row)}
-        </bdi>
+        <span class="inbox-name">
+          <Foreign text={nameOf(row)} />
+        </span>
         {rating && <Icon name={rating === "up" ? "thumbUp" : "thumbDown"} size={14} />}
         <Time at={row.last_activity_at} />
       </span>

@@ -5,6 +5,7 @@ import type { TurnTrace } from "../../widget-src/core/protocol.gen.ts";
 import type { TurnInfo, TurnStepInfo } from "../core/api.gen.ts";
 import { count, duration, money, plural } from "../core/text.ts";
 import { Facts } from "../ui/page.tsx";
+import { Count, Duration, Figures, Money, Tokens } from "../ui/values.tsx";
 import { WORDS } from "./words.ts";
 
 /** Milliseconds between two times of the server; null where one is missing. */
@@ -14,10 +15,12 @@ const foreign = (names: readonly string[]) => <bdi dir="auto">{names.join(", ")}
 
 /** While it runs: what its model was asked with. */
 export function LiveTrace({ trace }: { trace: TurnTrace }) {
-  const parts = [trace.model, plural(trace.prompt_tokens, "prompt token", "prompt tokens"), money(trace.cost)];
+  const parts = [foreign([trace.model]), plural(trace.prompt_tokens, "prompt token", "prompt tokens"), money(trace.cost)];
   return (
     <details class="inbox-turn" data-fd="live-trace">
-      <summary>{parts.join(" · ")}</summary>
+      <summary>
+        <Figures of={parts} />
+      </summary>
       <Facts
         rows={[
           [WORDS.offered, trace.tools.length ? foreign(trace.tools) : "–"],
@@ -35,12 +38,8 @@ function StepLine({ step, tool }: { step: TurnStepInfo; tool: string | undefined
   return (
     <li>
       <bdi dir="auto">{name}</bdi>
-      {step.tokens_input !== null && (
-        <span class="number">
-          {count(step.tokens_input)} → {count(step.tokens_output ?? 0)}
-        </span>
-      )}
-      {ms !== null && <span class="number">{duration(ms)}</span>}
+      {step.tokens_input !== null && <Tokens input={step.tokens_input} output={step.tokens_output ?? 0} />}
+      {ms !== null && <Duration ms={ms} />}
       {(step.state === "failed" || step.state === "unknown") && <span class="inbox-state">{WORDS.calls[step.state]}</span>}
     </li>
   );
@@ -52,7 +51,7 @@ export function TurnView({ turn, trace }: { turn: TurnInfo; trace?: TurnTrace })
   const took = between(started_at, finished_at);
   const waited = between(queued_at, started_at);
   const parts = [
-    model,
+    model && foreign([model]),
     tokens_input !== null && `${count(tokens_input)} → ${plural(tokens_output ?? 0, "token", "tokens")}`,
     cost !== null && money(cost),
     took !== null && duration(took),
@@ -60,19 +59,19 @@ export function TurnView({ turn, trace }: { turn: TurnInfo; trace?: TurnTrace })
   ].filter(Boolean);
   const rows: [string, ComponentChildren][] = [
     [WORDS.model, !!model && foreign([model])],
-    [WORDS.tokensIn, tokens_input !== null && count(tokens_input)],
-    [WORDS.tokensOut, tokens_output !== null && count(tokens_output)],
-    [WORDS.cost, cost !== null && money(cost)],
-    [WORDS.queuedFor, waited !== null && duration(waited)],
-    [WORDS.took, took !== null && duration(took)],
-    [WORDS.tries, attempts > 1 && count(attempts)],
+    [WORDS.tokensIn, tokens_input !== null && <Count n={tokens_input} />],
+    [WORDS.tokensOut, tokens_output !== null && <Count n={tokens_output} />],
+    [WORDS.cost, cost !== null && <Money usd={cost} />],
+    [WORDS.queuedFor, waited !== null && <Duration ms={waited} />],
+    [WORDS.took, took !== null && <Duration ms={took} />],
+    [WORDS.tries, attempts > 1 && <Count n={attempts} />],
     [WORDS.offered, !!trace?.tools.length && foreign(trace.tools)],
   ];
   // A call's id is its turn's and its number within.
   const toolOf = (no: number) => calls.find((call) => call.call_id === `${turn.turn_id}:${no}`)?.name;
   return (
     <details class="inbox-turn" data-fd="turn" data-status={turn.status}>
-      <summary title={WORDS.turn}>{parts.join(" · ") || turn.status}</summary>
+      <summary title={WORDS.turn}>{parts.length ? <Figures of={parts} /> : turn.status}</summary>
       {error && (
         <p class="inbox-error" dir="auto">
           {error}

@@ -55,8 +55,8 @@ export const WORDS = {
   waitsTitle: "A visitor is waiting",
   // conversation
   back: "All conversations",
-  online: "The visitor is there",
-  away: "The visitor is away",
+  online: "Online",
+  away: "Away",
   here: "{name} is here",
   older: "Load earlier messages",
   newer: "New messages",
@@ -137,6 +137,7 @@ export const WORDS = {
   started: "Started",
   lastActivity: "Last activity",
   channel: "Channel",
+  channels: { api: "API", console: "Playground", widget: "Widget" },
   language: "Language",
   email: "E-mail",
   externalId: "Customer id",

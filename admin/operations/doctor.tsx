@@ -3,12 +3,11 @@
 import { useState } from "preact/hooks";
 import type { DoctorReport, Finding } from "../core/api.gen.ts";
 import { useAction } from "../core/resource.ts";
-import { duration } from "../core/text.ts";
 import { Button } from "../ui/button.tsx";
 import { Icon, type IconName } from "../ui/icon.tsx";
 import { Section } from "../ui/page.tsx";
-import { Badge, ErrorBox, Skeleton, type Tone } from "../ui/show.tsx";
-import { Time } from "../ui/values.tsx";
+import { Badge, ErrorBox, Foreign, Skeleton, type Tone } from "../ui/show.tsx";
+import { Duration, own, Time } from "../ui/values.tsx";
 import { howMany, sorted } from "./findings.ts";
 import { words } from "./words.ts";
 
@@ -35,8 +34,8 @@ export function Doctor({ hint, examine }: { hint: string; examine: () => Promise
 
 function Verdict({ findings }: { findings: readonly Finding[] }) {
   const [bad, soso] = [howMany(findings, "error"), howMany(findings, "warning")];
-  if (bad) return <Badge tone="bad">{doctor.bad(bad)}</Badge>;
-  if (soso) return <Badge tone="warn">{doctor.soso(soso)}</Badge>;
+  if (bad) return <Badge tone="bad">{own(doctor.bad(bad))}</Badge>;
+  if (soso) return <Badge tone="warn">{own(doctor.soso(soso))}</Badge>;
   return <Badge tone="good">{doctor.well}</Badge>;
 }
 
@@ -45,9 +44,9 @@ function Findings({ report }: { report: DoctorReport }) {
     <div class="operations-doctor" data-fd="findings">
       <p class="operations-verdict">
         <Verdict findings={report.findings} />
-        <span class="hint">
+        <bdi class="hint">
           {doctor.when} <Time at={report.at} />
-        </span>
+        </bdi>
       </p>
       <ul class="operations-findings">
         {sorted(report.findings).map((finding) => (
@@ -66,11 +65,15 @@ function One({ check, status, says, advice, ms }: Finding) {
         <Icon name={icon} size={16} />
       </span>
       <div>
-        <strong>{check}</strong> <small class="hint number">{duration(ms)}</small>
-        <div dir="auto">{says}</div>
+        <strong>{check}</strong> <small class="hint">
+          <Duration ms={ms} />
+        </small>
+        <div>
+          <Foreign text={says} />
+        </div>
         {advice && (
-          <div class="operations-advice" dir="auto">
-            {advice}
+          <div class="operations-advice">
+            <Foreign text={advice} />
           </div>
         )}
       </div>

@@ -5,7 +5,7 @@ import { bytes } from "../core/text.ts";
 import { Section } from "../ui/page.tsx";
 import { Badge } from "../ui/show.tsx";
 import { type Column, Table } from "../ui/table.tsx";
-import { Count, Time } from "../ui/values.tsx";
+import { Count, Figure, Time } from "../ui/values.tsx";
 import { words } from "./words.ts";
 
 const { instance } = words;
@@ -34,7 +34,7 @@ const COLUMNS: Column<InstanceInfo>[] = [
   { title: instance.sockets, end: true, cell: ({ visitor_sockets }) => <Count n={visitor_sockets} /> },
   { title: instance.operators, end: true, cell: ({ operator_sockets }) => <Count n={operator_sockets} /> },
   { title: instance.turns, end: true, cell: ({ running_turns }) => <Count n={running_turns} /> },
-  { title: instance.memory, end: true, narrow: false, cell: ({ memory_bytes }) => (memory_bytes === null ? "–" : bytes(memory_bytes)) },
+  { title: instance.memory, end: true, narrow: false, cell: ({ memory_bytes }) => (memory_bytes === null ? "–" : <Figure>{bytes(memory_bytes)}</Figure>) },
   { title: instance.version, cell: ({ version }) => version },
   { title: instance.started, narrow: false, cell: ({ started_at }) => <Time at={started_at} /> },
   { title: instance.seen, cell: ({ seen_at }) => <Time at={seen_at} /> },

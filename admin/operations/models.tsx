@@ -5,7 +5,7 @@ import { count, duration, percent } from "../core/text.ts";
 import { Section } from "../ui/page.tsx";
 import { Badge, Empty } from "../ui/show.tsx";
 import { type Column, Table } from "../ui/table.tsx";
-import { Count } from "../ui/values.tsx";
+import { Count, Figures } from "../ui/values.tsx";
 import { words } from "./words.ts";
 
 const { model } = words;
@@ -19,11 +19,7 @@ function rate(share: number | null) {
 
 function times(half: number | null, most: number | null) {
   if (half === null || most === null) return "–";
-  return (
-    <span class="number" title={model.hint}>
-      {duration(half)} · {duration(most)}
-    </span>
-  );
+  return <Figures of={[duration(half), duration(most)]} title={model.hint} />;
 }
 
 const codes = (errors: ModelFigures["errors"]) =>

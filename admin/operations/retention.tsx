@@ -9,9 +9,9 @@ import { words } from "./words.ts";
 function kept(days: number, oldest: string | null) {
   if (!oldest) return `${words.keep(days)}, ${words.nothing}`;
   return (
-    <>
+    <bdi>
       {words.keep(days)}, {words.oldestAt} <Time at={oldest} />
-    </>
+    </bdi>
   );
 }
 

@@ -4,10 +4,11 @@ import type { PostgresHealth, RedisHealth } from "../core/api.gen.ts";
 import { bytes, count } from "../core/text.ts";
 import { Facts, Section } from "../ui/page.tsx";
 import { Badge, Meter, Notice } from "../ui/show.tsx";
+import { Figure } from "../ui/values.tsx";
 import { words } from "./words.ts";
 
 /** A round trip is often below a millisecond. */
-const trip = (ms: number) => `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
+const trip = (ms: number) => <Figure>{`${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`}</Figure>;
 
 const verdict = (ok: boolean) => <Badge tone={ok ? "good" : "bad"}>{ok ? words.ok : words.away}</Badge>;
 
@@ -22,7 +23,7 @@ export function Stores({ postgres, redis }: { postgres: PostgresHealth; redis: R
         <Facts
           rows={[
             [words.ms, redis.ms === null ? "–" : trip(redis.ms)],
-            [words.memory, redis.used_memory_bytes === null ? "–" : bytes(redis.used_memory_bytes)],
+            [words.memory, redis.used_memory_bytes === null ? "–" : <Figure>{bytes(redis.used_memory_bytes)}</Figure>],
             [words.serverVersion, redis.version ?? "–"],
           ]}
         />
@@ -34,7 +35,7 @@ export function Stores({ postgres, redis }: { postgres: PostgresHealth; redis: R
 function Postgres({ ms, version, connections, max_connections, size_bytes, migrations_missing }: PostgresHealth) {
   const used = (
     <span class="operations-used">
-      {count(connections)} / {count(max_connections)}
+      <Figure>{`${count(connections)} / ${count(max_connections)}`}</Figure>
       <Meter value={connections} limit={max_connections} label={words.connections} />
     </span>
   );
@@ -45,7 +46,7 @@ function Postgres({ ms, version, connections, max_connections, size_bytes, migra
         rows={[
           [words.ms, trip(ms)],
           [words.connections, used],
-          [words.size, bytes(size_bytes)],
+          [words.size, <Figure>{bytes(size_bytes)}</Figure>],
           [words.migrations, migrations_missing ? count(migrations_missing) : words.migrated],
           [words.serverVersion, version],
         ]}

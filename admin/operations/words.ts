@@ -33,7 +33,7 @@ export const words = {
     turns: "Turns",
     memory: "Memory",
     started: "Started",
-    seen: "Last told",
+    seen: "Last seen",
     version: "Version",
     here: "this one",
     alive: "Up",

@@ -70,7 +70,7 @@ function Rules({ value, resource }: { value: Case; resource: Resource<Case> }) {
     <FormView form={form} quiet submit={said.save}>
       <Section title={said.rules}>
         <TextInput {...form.field("name")} label={said.name} required maxLength={200} fd="case-name" />
-        <LinesInput {...rules.field("must_call")} label={said.mustCall} hint={said.mustCallHint} rows={2} fd="must-call" />
+        <LinesInput {...rules.field("must_call")} label={said.mustCall} hint={said.mustCallHint} mono rows={2} fd="must-call" />
         <LinesInput {...rules.field("must_contain")} label={said.mustContain} hint={said.mustContainHint} rows={2} fd="must-contain" />
         <LinesInput {...rules.field("must_not_contain")} label={said.mustNot} hint={said.mustNotHint} rows={2} fd="must-not" />
       </Section>
@@ -120,10 +120,16 @@ function Delete({ base, case_id }: { base: string; case_id: string }) {
     if (await confirm({ title: said.deleteAsk, text: said.deleteText, action: said.delete, danger: true })) await forget.run();
   };
   return (
-    <Section danger>
-      <Button kind="danger" icon="trash" busy={forget.busy} onClick={() => void ask()} fd="delete-case">
-        {said.delete}
-      </Button>
+    <Section
+      danger
+      title={said.deleteTitle}
+      hint={said.deleteText}
+      actions={
+        <Button kind="danger" icon="trash" busy={forget.busy} onClick={() => void ask()} fd="delete-case">
+          {said.delete}
+        </Button>
+      }
+    >
       {forget.error && <ErrorBox error={forget.error} />}
     </Section>
   );

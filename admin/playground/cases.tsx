@@ -9,7 +9,7 @@ import { Button } from "../ui/button.tsx";
 import { Section } from "../ui/page.tsx";
 import { Badge, Empty, ErrorBox, Foreign } from "../ui/show.tsx";
 import { type Column, Pager, Table } from "../ui/table.tsx";
-import { Money, Time } from "../ui/values.tsx";
+import { Money, own, Time } from "../ui/values.tsx";
 import { CASE_TONES, RUN_TONES } from "./tone.ts";
 import { words } from "./words.ts";
 
@@ -48,7 +48,7 @@ export function RunMark({ run: { status, passed, failed, total } }: { run: RunRo
   const tone = failed > 0 ? "bad" : RUN_TONES[status];
   return (
     <Badge tone={tone} fd="run-mark">
-      {status === "running" ? `${passed + failed} / ${total}` : status === "interrupted" ? run.statuses.interrupted : `${passed} / ${total} ${run.statuses.passed}`}
+      {own({ running: `${passed + failed} / ${total}`, interrupted: run.statuses.interrupted, done: `${passed} / ${total} ${run.allPassed}` }[status])}
     </Badge>
   );
 }

@@ -8,7 +8,15 @@ export function Said({ title, text, plain, fd }: { title: string; text: string |
   return (
     <div class="play-said" data-fd={fd}>
       <h3>{title}</h3>
-      {text === null ? <span class="hint">{words.run.noAnswer}</span> : plain ? <Foreign text={text} class="play-plain" /> : <Markdown text={text} />}
+      {text === null ? (
+        <span class="hint">{words.run.noAnswer}</span>
+      ) : plain ? (
+        <Foreign text={text} class="play-plain" />
+      ) : (
+        <div dir="auto">
+          <Markdown text={text} />
+        </div>
+      )}
     </div>
   );
 }

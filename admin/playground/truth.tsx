@@ -5,7 +5,7 @@ import { bytes, duration } from "../core/text.ts";
 import { Code, Json } from "../ui/code.tsx";
 import { Facts } from "../ui/page.tsx";
 import { Badge, ErrorBox, Foreign } from "../ui/show.tsx";
-import { Duration, Money } from "../ui/values.tsx";
+import { Duration, Figure, Figures, Money } from "../ui/values.tsx";
 import { TURN_TONES } from "./tone.ts";
 import { Waterfall } from "./waterfall.tsx";
 import { words } from "./words.ts";
@@ -20,7 +20,7 @@ export function Truth({ truth }: { truth: TurnTruth }) {
         rows={[
           [said.turn, <Badge tone={TURN_TONES[status]}>{said.statuses[status]}</Badge>],
           ["Model", <Foreign text={model ?? said.none} />],
-          ["Tokens", said.tokens(tokens_input, tokens_output)],
+          ["Tokens", <Figure>{said.tokens(tokens_input, tokens_output)}</Figure>],
           ["Cost", <Money usd={cost} />],
           [said.waterfall, ms === null ? said.running : <Duration ms={ms} />],
         ]}
@@ -45,9 +45,19 @@ function ModelCall({ call }: { call: ModelCallTruth }) {
       <summary>
         <strong>{said.modelCall(no)}</strong> <Foreign text={`${provider} · ${model}`} />
         <span class="hint">
-          {duration(ms)}
-          {first_ms !== null && `, ${said.spans.first} ${duration(first_ms)}`}
-          {tokens_input !== null && tokens_output !== null && `, ${said.tokens(tokens_input, tokens_output)}`}
+          <bdi>
+            <Duration ms={ms} />
+            {first_ms !== null && (
+              <>
+                , {said.spans.first} <Duration ms={first_ms} />
+              </>
+            )}
+            {tokens_input !== null && tokens_output !== null && (
+              <>
+                , <Figure>{said.tokens(tokens_input, tokens_output)}</Figure>
+              </>
+            )}
+          </bdi>
         </span>
       </summary>
       {tries.map(({ method, url, status }, at) => (
@@ -91,7 +101,7 @@ function ToolCall({ call }: { call: ToolCallTruth }) {
       <summary>
         <code>{name}</code> <Badge tone={ok === null ? "warn" : ok ? "good" : "bad"}>{state}</Badge>
         <span class="hint">
-          {[ms !== null && duration(ms), attempt === 0 ? said.notSent : attempt > 1 && said.attempt(attempt), approval && said.visitor[approval]].filter(Boolean).join(", ")}
+          <Figures of={[ms !== null && duration(ms), attempt === 0 ? said.notSent : attempt > 1 && said.attempt(attempt), approval && said.visitor[approval]]} />
         </span>
       </summary>
       <h3>{said.arguments}</h3>

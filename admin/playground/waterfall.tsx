@@ -1,7 +1,8 @@
 /** Where the time of a turn went. */
 
 import type { TurnTruth } from "../core/api.gen.ts";
-import { duration } from "../core/text.ts";
+import { Foreign } from "../ui/show.tsx";
+import { Duration } from "../ui/values.tsx";
 import { barsOf } from "./bars.ts";
 import { words } from "./words.ts";
 
@@ -17,15 +18,15 @@ export function Waterfall({ truth: { spans, ms, created_at } }: { truth: TurnTru
             <th scope="row">
               {said.spans[span.kind]}
               {span.name && span.kind !== "preparing" && span.kind !== "writing" && (
-                <small class="hint" dir="auto">
-                  {span.name}
+                <small class="hint">
+                  <Foreign text={span.name} />
                 </small>
               )}
             </th>
             <td class="play-track">
-              <span class={`play-bar ${span.kind}${span.ok === false ? " bad" : ""}`} style={{ insetInlineStart: `${start}%`, width: `${width}%` }} />
+              <span class={`play-bar ${span.kind}${span.ok === false ? " bad" : ""}`} style={{ insetInlineStart: `min(${start}%, 100% - 2px)`, width: `${width}%` }} />
             </td>
-            <td class="end">{span.ms === null ? said.running : duration(span.ms)}</td>
+            <td class="end">{span.ms === null ? said.running : <Duration ms={span.ms} />}</td>
           </tr>
         ))}
       </tbody>

@@ -1,6 +1,6 @@
 /** What the pages of the playground and of test cases say. */
 
-import { plural } from "../core/text.ts";
+import { count, plural } from "../core/text.ts";
 
 export const words = {
   draft: {
@@ -37,9 +37,9 @@ export const words = {
     title: "What happened",
     empty: "Ask something: for each answer there is everything that was sent and came back.",
     turn: "Turn",
-    tokens: (input: number, output: number) => `${input} in, ${output} out`,
+    tokens: (input: number, output: number) => `${count(input)} in, ${count(output)} out`,
     running: "running",
-    statuses: { queued: "waits", running: "runs", done: "done", failed: "failed", stopped: "stopped" },
+    statuses: { queued: "Waits", running: "Runs", done: "Done", failed: "Failed", stopped: "Stopped" },
     waterfall: "Time",
     spans: { preparing: "preparing", model: "model", first: "first byte", approval: "visitor decides", tool: "tool", writing: "storing" },
     modelCall: (no: number) => `Model, call ${no}`,
@@ -53,7 +53,7 @@ export const words = {
     attempt: (n: number) => `attempt ${n}`,
     notSent: "never went out",
     visitor: { asked: "the visitor is asked", approved: "the visitor said yes", declined: "the visitor said no" },
-    inDoubt: "in doubt",
+    inDoubt: "In doubt",
     question: "Question",
     answer: "Answer",
     none: "none",
@@ -87,6 +87,7 @@ export const words = {
     delete: "Delete case",
     deleteAsk: "Delete this test case?",
     deleteText: "Its former runs keep its results.",
+    deleteTitle: "Delete",
     labels: { name: "Name", "rules.must_call": "Must call", "rules.must_contain": "Must contain", "rules.must_not_contain": "Must not contain" },
     count: (n: number) => plural(n, "rule", "rules"),
     open: "The conversation",
@@ -94,7 +95,8 @@ export const words = {
   run: {
     title: (id: number) => `Run ${id}`,
     back: "Test cases",
-    statuses: { running: "running", done: "done", interrupted: "interrupted", waiting: "waits", passed: "passed", failed: "failed" },
+    statuses: { running: "Running", interrupted: "Interrupted", waiting: "Waits", passed: "Passed", failed: "Failed" },
+    allPassed: "passed",
     passed: "Passed",
     failed: "Failed",
     left: "To go",

@@ -99,9 +99,9 @@ const columns = (choose: (action: string) => void): Column<AuditRow>[] => [
   {
     title: audit.target,
     cell: ({ target_type, target_id }) => (
-      <span>
+      <bdi>
         {target_type} <code class="staff-target">{target_id}</code>
-      </span>
+      </bdi>
     ),
   },
   { title: words.client, cell: ({ client_name }) => (client_name === null ? <span class="hint">{audit.installation}</span> : <Foreign text={client_name} />) },

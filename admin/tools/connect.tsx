@@ -41,7 +41,7 @@ export function Connect({ title, hint, kind: fixed, save, onDone, onClose }: Con
   return (
     <Dialog
       open
-      wide
+      wide={text !== null}
       title={title}
       onClose={onClose}
       fd="connect"

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { asked, configOf, firstAnswers } from "./connection.ts";
+import { asked, configOf, firstAnswers, told } from "./connection.ts";
 
 test("an API with a bearer token", () => {
   const answers = { ...firstAnswers("custom_api"), api_url: " https://api.example.com ", "auth.type": "bearer", "auth.token": " t ", rate_limit: "60" };
@@ -23,4 +23,10 @@ test("a database without what is usual", () => {
   const answers = { ...firstAnswers("mysql_database"), host: "db.example", database: "shop", user: "reader", password: "p" };
   assert.deepEqual(configOf("mysql_database", answers), { host: "db.example", database: "shop", user: "reader", password: "p", tls: "verify" });
   assert.deepEqual(configOf("mysql_database", { ...answers, tls: "off", port: "3307", ca: "PEM" }), { host: "db.example", port: 3307, database: "shop", user: "reader", password: "p", tls: "off" });
+});
+
+test("a connection reads as it was asked for", () => {
+  assert.deepEqual(told("custom_api", "auth.type", "bearer"), ["Signing in", "Bearer token"]);
+  assert.deepEqual(told("postgres_database", "tls", "verify"), ["Encryption", "TLS, the server's certificate is checked"]);
+  assert.deepEqual(told("custom_api", "retry_after", [1, 2]), ["Retry after", "1, 2"]);
 });

@@ -118,6 +118,14 @@ export const firstAnswers = (kind: IntegrationKind): Answers => Object.fromEntri
 
 export const asked = (kind: IntegrationKind, answers: Answers): Ask[] => ASKS[kind].filter(({ when }) => !when || when(answers));
 
+/** What a value is called, and how a chosen one reads: as where it was asked for. */
+export function told(kind: IntegrationKind, path: string, value: unknown): [string, string] {
+  const ask = ASKS[kind].find((each) => each.path === path);
+  const name = path.replace(/[._]/g, " ");
+  const choice = ask?.options?.find((each) => each.value === value);
+  return [ask?.label ?? name[0]!.toUpperCase() + name.slice(1), choice?.label ?? (Array.isArray(value) ? value.join(", ") : String(value))];
+}
+
 /** The configuration as the server takes it; what is empty and optional is left out. */
 export function configOf(kind: IntegrationKind, answers: Answers): Record<string, unknown> {
   const config: Record<string, unknown> = {};

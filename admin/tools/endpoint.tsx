@@ -109,10 +109,16 @@ function Delete({ path, name }: { path: string; name: string }) {
     if (await confirm({ title: said.deleteAsk, text: said.deleteText, action: said.delete, danger: true })) await forget.run();
   };
   return (
-    <Section danger>
-      <Button kind="danger" icon="trash" busy={forget.busy} onClick={() => void ask()} fd="delete-endpoint">
-        {said.delete}
-      </Button>
+    <Section
+      danger
+      title={said.deleteTitle}
+      hint={said.deleteText}
+      actions={
+        <Button kind="danger" icon="trash" busy={forget.busy} onClick={() => void ask()} fd="delete-endpoint">
+          {said.delete}
+        </Button>
+      }
+    >
       {forget.error && <ErrorBox error={forget.error} />}
     </Section>
   );

@@ -14,7 +14,9 @@ import { type Column, Table } from "../ui/table.tsx";
 import { toast } from "../ui/toast.tsx";
 import { Duration } from "../ui/values.tsx";
 import { Connect } from "./connect.tsx";
+import { told } from "./connection.ts";
 import { placeOf, StateMark } from "./integrations.tsx";
+import type { IntegrationKind } from "./kinds.ts";
 import { EffectMark, ProofMark } from "./marks.tsx";
 import { words } from "./words.ts";
 
@@ -79,7 +81,7 @@ function Connection({ list, system, systems }: ConnectionProps) {
   return (
     <Section title={integrations.connection}>
       {system.problem && <Notice tone="bad">{system.problem}</Notice>}
-      {system.connection && <Facts rows={factsOf(system.connection)} fd="connection" />}
+      {system.connection && <Facts rows={factsOf(system.integration_type, system.connection)} fd="connection" />}
       {system.last_test && <Verdict verdict={system.last_test} />}
       {error && <ErrorBox error={error} />}
       <Row>
@@ -124,15 +126,14 @@ const Verdict = ({ verdict: { ok, message, advice, ms } }: { verdict: Integratio
   </Notice>
 );
 
-/** A connection without its secrets, one line a value. */
-function factsOf(connection: Record<string, unknown>, before = ""): [string, ComponentChildren][] {
+/** A connection without its secrets, one line a value. `below` is the path of what it is a part of. */
+function factsOf(kind: IntegrationKind, connection: Record<string, unknown>, below = ""): [string, ComponentChildren][] {
   return Object.entries(connection).flatMap(([name, value]): [string, ComponentChildren][] => {
-    const label = before + name.replaceAll("_", " ");
-    if (value === null || value === "") return [];
-    if (name === "secrets_set") return [[`${before}secrets`, integrations.secretsSet((value as string[]).join(", "))]];
-    if (Array.isArray(value)) return value.length ? [[label, <Foreign text={value.join(", ")} />]] : [];
-    if (typeof value === "object") return factsOf(value as Record<string, unknown>, `${label} `);
-    return [[label, <Foreign text={String(value)} />]];
+    if (value === null || value === "" || (Array.isArray(value) && !value.length)) return [];
+    if (name === "secrets_set") return [[integrations.secrets, integrations.secretsSet((value as string[]).join(", "))]];
+    if (typeof value === "object" && !Array.isArray(value)) return factsOf(kind, value as Record<string, unknown>, `${below}${name}.`);
+    const [label, text] = told(kind, below + name, value);
+    return [[label, <Foreign text={text} />]];
   });
 }
 

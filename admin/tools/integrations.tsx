@@ -44,7 +44,7 @@ const COLUMNS: Column<IntegrationInfo>[] = [
   },
   { title: integrations.state, cell: (system) => <StateMark system={system} /> },
   { title: integrations.lookups, end: true, cell: ({ endpoints }) => endpoints },
-  { title: integrations.tested, end: true, cell: ({ last_test_at }) => (last_test_at ? <Time at={last_test_at} /> : <span class="hint">{integrations.untested}</span>) },
+  { title: integrations.tested, end: true, cell: ({ last_test_at }) => (last_test_at ? <Time at={last_test_at} /> : <span class="hint">{integrations.never}</span>) },
 ];
 
 export default function Integrations({ params: { client_id } }: PageProps<"/clients/:client_id/integrations">) {

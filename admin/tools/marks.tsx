@@ -17,7 +17,7 @@ export const ProofMark = ({ proof, confirm }: { proof: Proof; confirm: boolean }
     <Badge title={words.proofs[proof]}>{words.proofShort[proof]}</Badge>
     {confirm && (
       <Badge tone="accent" title={words.confirmHint}>
-        asks first
+        {words.confirmShort}
       </Badge>
     )}
   </span>

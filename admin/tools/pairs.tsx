@@ -4,6 +4,7 @@ import { useId } from "preact/hooks";
 import { Button } from "../ui/button.tsx";
 import { Select, type Option } from "../ui/choice.tsx";
 import { TextInput } from "../ui/field.tsx";
+import { own } from "../ui/values.tsx";
 import type { Pair } from "./pairs.ts";
 import { words } from "./words.ts";
 
@@ -28,7 +29,7 @@ export function Pairs<V extends string>({ label, hint, nameLabel, valueLabel, va
   return (
     <fieldset class={`field tools-pairs${error ? " wrong" : ""}`} disabled={disabled} aria-describedby={error ? id : undefined} data-fd={fd}>
       <legend class="label">{label}</legend>
-      {hint && <div class="hint">{hint}</div>}
+      {hint && <div class="hint">{own(hint)}</div>}
       {value.map(([name, text], at) => (
         <div class="tools-pair" key={at}>
           <TextInput label={nameLabel} hideLabel placeholder={nameLabel} mono value={name} onChange={(next) => put(at, [next, text])} />

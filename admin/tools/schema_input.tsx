@@ -6,6 +6,7 @@ import { post } from "../core/api.ts";
 import { Icon } from "../ui/icon.tsx";
 import { TextArea } from "../ui/field.tsx";
 import { Json } from "../ui/code.tsx";
+import { own } from "../ui/values.tsx";
 import { words } from "./words.ts";
 
 /** Milliseconds of rest after which a definition is checked. */
@@ -53,7 +54,7 @@ function Verdict({ checked: { problems, offered } }: { checked: DefinitionChecke
   return (
     <div class="tools-verdict good" role="status" data-fd="no-problem">
       <strong>
-        <Icon name="check" size={16} /> {words.noProblem}
+        <Icon name="check" size={16} /> {own(words.noProblem)}
       </strong>
       {offered && (
         <details>

@@ -15,6 +15,8 @@ export interface ButtonProps {
   label?: string;
   title?: string;
   disabled?: boolean;
+  /** It cannot be done now, and why: shown on hover, read aloud. Unlike a disabled one it can be reached by the keyboard. */
+  blocked?: string;
   /** Sends the form that it stands in. */
   submit?: boolean;
   /** One of our pages: a link. */
@@ -26,7 +28,7 @@ export interface ButtonProps {
   fd?: string;
 }
 
-export function Button({ kind = "plain", small, busy, icon, label, title, disabled, submit, to, pressed, onClick, children, fd }: ButtonProps) {
+export function Button({ kind = "plain", small, busy, icon, label, title, disabled, blocked, submit, to, pressed, onClick, children, fd }: ButtonProps) {
   const alone = children === undefined || children === null;
   const look = `button ${kind}${small ? " small" : ""}${alone ? " alone" : ""}`;
   const inside = (
@@ -35,8 +37,9 @@ export function Button({ kind = "plain", small, busy, icon, label, title, disabl
       {!alone && <span class="button-text">{children}</span>}
     </>
   );
-  const hover = title ?? (alone ? label : undefined);
-  if (to !== undefined && !disabled) {
+  const hover = blocked ?? title ?? (alone ? label : undefined);
+  const off = busy || blocked !== undefined;
+  if (to !== undefined && !disabled && blocked === undefined) {
     return (
       <Link to={to} class={look} label={label} title={hover} fd={fd}>
         {inside}
@@ -52,9 +55,9 @@ export function Button({ kind = "plain", small, busy, icon, label, title, disabl
       aria-pressed={pressed}
       aria-busy={busy || undefined}
       // Not `disabled` while it works: the focus would be lost.
-      aria-disabled={busy || undefined}
+      aria-disabled={off || undefined}
       disabled={disabled}
-      onClick={(event) => (busy ? event.preventDefault() : onClick?.(event))}
+      onClick={(event) => (off ? event.preventDefault() : onClick?.(event))}
       data-fd={fd}
     >
       {inside}

@@ -3,6 +3,7 @@
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { Field, type InputProps } from "./labelled.tsx";
 import { Icon } from "./icon.tsx";
+import { own } from "./values.tsx";
 
 export interface Option<V> {
   value: V;
@@ -58,12 +59,12 @@ export function Radios<V extends string | number>({ label, name, value, onChange
         <label key={each.value} class="choice">
           <input type="radio" name={name ?? id} checked={each.value === value} disabled={each.disabled} onChange={() => onChange(each.value)} />
           <span>
-            {each.label}
-            {each.hint && <span class="hint">{each.hint}</span>}
+            {own(each.label)}
+            {each.hint && <span class="hint">{own(each.hint)}</span>}
           </span>
         </label>
       ))}
-      {hint && <div class="hint">{hint}</div>}
+      {hint && <div class="hint">{own(hint)}</div>}
       {error && (
         <div class="field-error" role="alert" data-fd="field-error">
           {error}

@@ -26,7 +26,7 @@ export interface FormViewProps<T> {
 export function FormView<T>({ form, children, submit = "Save changes", quiet, bare, onSubmit, fd }: FormViewProps<T>) {
   const element = useRef<HTMLFormElement>(null);
   const { dirty, saving, error, errors, clash } = form;
-  useLeaveWarning(dirty && !bare);
+  useLeaveWarning(dirty && !bare, () => form.dirty);
   useEffect(() => {
     if (Object.keys(errors).length) element.current?.querySelector<HTMLElement>("[aria-invalid=true]")?.focus();
   }, [errors]);
@@ -54,16 +54,22 @@ export function FormView<T>({ form, children, submit = "Save changes", quiet, ba
   );
 }
 
-/** Asks before the page is left with something unsaved, by a link of ours or by the browser. */
-export function useLeaveWarning(unsaved: boolean): void {
-  const latest = useLatest(unsaved);
+/**
+ * Asks before the page is left with something unsaved, by a link of ours or by the browser.
+ *
+ * `still` says it of this very moment: what was saved since the last drawing needs no question.
+ */
+export function useLeaveWarning(unsaved: boolean, still: () => boolean): void {
+  const latest = useLatest(still);
   useEffect(() => {
     if (!unsaved) return undefined;
     const lift = router.guard(() => {
-      if (!latest.current) return true;
+      if (!latest.current()) return true;
       return confirm({ title: "Leave without saving?", text: "What you changed here is lost then.", action: "Leave", danger: true });
     });
-    const before = (event: BeforeUnloadEvent) => event.preventDefault();
+    const before = (event: BeforeUnloadEvent) => {
+      if (latest.current()) event.preventDefault();
+    };
     addEventListener("beforeunload", before);
     return () => {
       lift();

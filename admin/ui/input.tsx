@@ -69,6 +69,7 @@ export function TextArea({ label, name, value, onChange, error, hint, disabled, 
           disabled={disabled}
           required={required}
           dir="auto"
+          style={grow ? { "--rows": String(rows) } : undefined}
           spellcheck={mono ? false : undefined}
           onInput={(event) => onChange(event.currentTarget.value)}
           onKeyDown={onKeyDown}
@@ -123,15 +124,14 @@ export function NumberInput({ label, name, value, onChange, error, hint, disable
   );
 }
 
-/** A list of texts, one a line. Empty lines do not count. */
-export function LinesInput({ value, onChange, ...rest }: InputProps<readonly string[], string[]> & { rows?: number; placeholder?: string }) {
+/** A list of texts, one a line. Empty lines do not count. `mono` for addresses and names of a program, not for sentences. */
+export function LinesInput({ value, onChange, ...rest }: InputProps<readonly string[], string[]> & { rows?: number; placeholder?: string; mono?: boolean }) {
   const lines = (text: string) => text.split("\n").map((line) => line.trim()).filter(Boolean);
   const [typed, setTyped] = useState("");
   const shown = lines(typed).join("\n") === value.join("\n") && typed !== "" ? typed : value.join("\n");
   return (
     <TextArea
       {...rest}
-      mono
       grow
       value={shown}
       onChange={(text) => {

@@ -2,6 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useId } from "preact/hooks";
+import { own } from "./values.tsx";
 
 /** What all of them take; `{...form.field("name")}` gives the middle four. */
 export interface InputProps<V, Given = V> {
@@ -51,7 +52,7 @@ export function Field({ label, error, hint, required, hideLabel, beside, childre
       {children(ids)}
       {hint && (
         <div class="hint" id={hintId}>
-          {hint}
+          {own(hint)}
         </div>
       )}
       {error && (

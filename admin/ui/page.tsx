@@ -5,6 +5,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { useTitle } from "../core/status.ts";
 import { Link, router } from "../router.ts";
 import { Icon } from "./icon.tsx";
+import { Figure, own } from "./values.tsx";
 
 export interface PageViewProps {
   title: string;
@@ -54,7 +55,7 @@ export function Page({ title, subtitle, back, actions, badge, wide, fill, childr
             </h1>
             {badge}
           </div>
-          {subtitle && <p class="page-subtitle">{subtitle}</p>}
+          {subtitle && <p class="page-subtitle">{own(subtitle)}</p>}
         </div>
         {actions && <div class="page-actions">{actions}</div>}
       </header>
@@ -82,8 +83,8 @@ export function Section({ title, hint, actions, danger, flush, children, fd }: S
       {(title || actions) && (
         <header class="card-head">
           <div>
-            {title && <h2>{title}</h2>}
-            {hint && <p class="hint">{hint}</p>}
+            {title && <h2>{own(title)}</h2>}
+            {hint && <p class="hint">{own(hint)}</p>}
           </div>
           {actions && <div class="card-actions">{actions}</div>}
         </header>
@@ -115,8 +116,8 @@ export function Stat({ label, value, hint, tone, fd }: StatProps) {
   return (
     <div class="stat" data-fd={fd}>
       <div class="stat-label">{label}</div>
-      <div class={`stat-value${tone ? ` tone-${tone}` : ""}`}>{value}</div>
-      {hint && <div class="stat-hint">{hint}</div>}
+      <div class={`stat-value${tone ? ` tone-${tone}` : ""}`}>{typeof value === "string" || typeof value === "number" ? <Figure>{value}</Figure> : value}</div>
+      {hint && <div class="stat-hint">{own(hint)}</div>}
     </div>
   );
 }

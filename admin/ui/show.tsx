@@ -7,6 +7,7 @@ import { shown } from "../core/keys.ts";
 import type { Resource } from "../core/resource.ts";
 import { Button } from "./button.tsx";
 import { Icon, type IconName } from "./icon.tsx";
+import { own } from "./values.tsx";
 
 export type Tone = "neutral" | "accent" | "good" | "warn" | "bad";
 
@@ -33,7 +34,7 @@ export function Empty({ icon, title, children, action, fd }: EmptyProps) {
     <div class="empty" data-fd={fd ?? "empty"}>
       {icon && <Icon name={icon} size={28} />}
       <h2>{title}</h2>
-      {children && <p>{children}</p>}
+      {children && <p>{own(children)}</p>}
       {action}
     </div>
   );
@@ -72,7 +73,7 @@ export function Notice({ tone = "neutral", title, children, action, fd }: Notice
       <Icon name={SIGNS[tone] ?? "info"} />
       <div class="notice-text">
         {title && <strong>{title}</strong>}
-        {children && <div>{children}</div>}
+        {children && <div>{own(children)}</div>}
       </div>
       {action}
     </div>

@@ -1,6 +1,7 @@
 /** Tabs. With `to` each is a page of its own, and they are links; without, they switch what stands below. */
 
-import type { ComponentChildren } from "preact";
+import type { ComponentChildren, RefObject } from "preact";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { Link } from "../router.ts";
 
 export interface Tab {
@@ -18,10 +19,24 @@ export interface TabsProps {
   fd?: string;
 }
 
+/** Where they do not fit beside each other, the chosen one is in sight. */
+function useInSight(value: string) {
+  const list = useRef<HTMLElement>(null);
+  useLayoutEffect(() => {
+    const { current } = list;
+    const chosen = current?.querySelector<HTMLElement>("[aria-current], [aria-selected=true]");
+    if (!current || !chosen) return;
+    const [around, box] = [current.getBoundingClientRect(), chosen.getBoundingClientRect()];
+    current.scrollLeft += box.left + box.width / 2 - around.left - around.width / 2;
+  }, [value]);
+  return list;
+}
+
 export function Tabs({ label, tabs, value, onChange, fd }: TabsProps) {
+  const list = useInSight(value);
   if (tabs.some((tab) => tab.to !== undefined)) {
     return (
-      <nav class="tabs" aria-label={label} data-fd={fd ?? "tabs"}>
+      <nav ref={list} class="tabs" aria-label={label} data-fd={fd ?? "tabs"}>
         {tabs.map((tab) => (
           <Link key={tab.id} to={tab.to ?? ""} class="tab" current={tab.id === value} fd={`tab-${tab.id}`}>
             <Inside {...tab} />
@@ -43,7 +58,7 @@ export function Tabs({ label, tabs, value, onChange, fd }: TabsProps) {
     (event.currentTarget as Element).querySelectorAll<HTMLElement>("[role=tab]")[next]?.focus();
   };
   return (
-    <div class="tabs" role="tablist" aria-label={label} onKeyDown={move} data-fd={fd ?? "tabs"}>
+    <div ref={list as RefObject<HTMLDivElement>} class="tabs" role="tablist" aria-label={label} onKeyDown={move} data-fd={fd ?? "tabs"}>
       {tabs.map((tab) => (
         <button
           key={tab.id}

@@ -1,5 +1,6 @@
-/** Values in the forms that people read. */
+/** Values in the forms that people read. Each keeps its order in a page that is read from the right. */
 
+import { type ComponentChildren, Fragment } from "preact";
 import { useEffect, useReducer } from "preact/hooks";
 import { absolute, count, day, duration, money, relative, time } from "../core/text.ts";
 
@@ -35,16 +36,33 @@ export function Time({ at, absolute: exact }: { at: string; absolute?: boolean }
   );
 }
 
-export const Money = ({ usd }: { usd: string | number }) => (
-  <span class="number" title={`$${usd}`}>
-    {money(usd)}
+/** A sentence in a direction of its own, so that its numbers and its full stop stay where they belong. */
+export const own = (text: ComponentChildren): ComponentChildren => (typeof text === "string" ? <bdi>{text}</bdi> : text);
+
+/** A number with its unit, a share, an amount of bytes: what is no sentence. */
+export const Figure = ({ children, title }: { children: ComponentChildren; title?: string }) => (
+  <span class="number" title={title}>
+    {children}
   </span>
 );
 
-export const Count = ({ n }: { n: number }) => <span class="number">{count(n)}</span>;
-
-export const Duration = ({ ms }: { ms: number }) => (
-  <span class="number" title={`${count(Math.round(ms))} ms`}>
-    {duration(ms)}
+/** Some of them beside each other. What is not there is left out. */
+export const Figures = ({ of, title }: { of: readonly ComponentChildren[]; title?: string }) => (
+  <span title={title}>
+    {of.filter(Boolean).map((each, i) => (
+      <Fragment key={i}>
+        {i > 0 && " · "}
+        {typeof each === "string" ? <Figure>{each}</Figure> : each}
+      </Fragment>
+    ))}
   </span>
 );
+
+export const Money = ({ usd }: { usd: string | number }) => <Figure title={`$${usd}`}>{money(usd)}</Figure>;
+
+export const Count = ({ n }: { n: number }) => <Figure>{count(n)}</Figure>;
+
+/** What was read and what was written. */
+export const Tokens = ({ input, output }: { input: number; output: number }) => <Figure>{`${count(input)} → ${count(output)}`}</Figure>;
+
+export const Duration = ({ ms }: { ms: number }) => <Figure title={`${count(Math.round(ms))} ms`}>{duration(ms)}</Figure>;

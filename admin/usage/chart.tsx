@@ -53,7 +53,8 @@ function axesOf({ times, brief, whole }: ChartProps, probe: HTMLElement): uPlot.
     {
       stroke,
       font,
-      size: 26,
+      size: 30,
+      gap: 8,
       grid: { show: false },
       ticks: { show: false },
       splits: days,
@@ -62,7 +63,7 @@ function axesOf({ times, brief, whole }: ChartProps, probe: HTMLElement): uPlot.
     {
       stroke,
       font,
-      size: 56,
+      size: (_plot, values) => 14 + 7 * Math.max(2, ...(values ?? []).map((text) => text.length)),
       space: 36,
       grid: lines,
       ticks: { show: false },

@@ -5,21 +5,23 @@ import { useResource } from "../core/resource.ts";
 import { count } from "../core/text.ts";
 import { Load, Meter, Skeleton } from "../ui/show.tsx";
 import { type Column, Table } from "../ui/table.tsx";
-import { Time } from "../ui/values.tsx";
+import { Count, own, Time } from "../ui/values.tsx";
 import { words } from "./words.ts";
 
 const MINUTE = 60_000;
 
 function used({ label, value, limit }: LimitInfo) {
   if (value === null) return "–";
-  if (limit === null) return count(value);
+  if (limit === null) return <Count n={value} />;
   return (
     <span class="usage-limit">
-      <span class="number">{count(value)}</span>
+      <Count n={value} />
       <Meter value={value} limit={limit} label={label} />
     </span>
   );
 }
+
+const allowed = ({ limit, unit, per }: LimitInfo) => own(`${limit === null ? words.unlimited : `${count(limit)} ${unit}`} ${words.each[per]}`);
 
 /** Most begin anew within the minute, which is not "just now". */
 function resets(at: string | null) {
@@ -29,7 +31,7 @@ function resets(at: string | null) {
 
 const COLUMNS: Column<LimitInfo>[] = [
   { title: words.limit, main: true, cell: ({ label }) => label },
-  { title: words.allowed, cell: ({ limit, unit, per }) => `${limit === null ? words.unlimited : `${count(limit)} ${unit}`}, ${words.each[per]}` },
+  { title: words.allowed, cell: allowed },
   { title: words.used, cell: used },
   { title: words.resets, cell: ({ resets_at }) => resets(resets_at) },
 ];

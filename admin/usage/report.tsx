@@ -6,7 +6,7 @@ import { count, money, short } from "../core/text.ts";
 import { Section } from "../ui/page.tsx";
 import { Empty } from "../ui/show.tsx";
 import { type Column, Table } from "../ui/table.tsx";
-import { Count, Money } from "../ui/values.tsx";
+import { Count, Figure, Money, own } from "../ui/values.tsx";
 import { Chart } from "./chart.tsx";
 import { type Amount, linesOf, timesOf } from "./series.ts";
 import { words } from "./words.ts";
@@ -86,8 +86,12 @@ function Tile({ name, label, value, hint }: { name: string; label: string; value
     <div class="usage-tile" data-fd={`total-${name}`}>
       <dt>{label}</dt>
       <dd>
-        <b>{value}</b>
-        {hint && <small>{hint}</small>}
+        <b>
+          <Figure>{value}</Figure>
+        </b>
+        {hint && (
+          <small>{own(hint)}</small>
+        )}
       </dd>
     </div>
   );

@@ -11,7 +11,7 @@ turn stays alive until its own comes.
     before_publish:<event>              committed, and nobody was told
     after_publish:<event>               committed and told (the bus may not have sent it yet)
     before_call, after_call             around a tool's call: recorded as started and not made; made and not recorded
-    mid_answer                          with the fifth delta of the answer
+    mid_answer                          with the third delta of the answer
 """
 
 import os
@@ -54,7 +54,7 @@ OF_TOOLS = (
 """Points that an answer with a tool passes."""
 
 # The delta at which `mid_answer` fires.
-_NTH_DELTA = 5
+_NTH_DELTA = 3
 
 
 class _Armed:

@@ -289,8 +289,12 @@ async def test_typing_is_seen_by_the_other_side(two: Desk) -> None:
         at = welcome.conversation_id
         await hers.watch(at)
         await tab.settle()
-        await tab.send(TypingSet(on=True))
-        assert await hers.sees(at, Typing) == Typing(who="visitor", on=True)
+        seen = asyncio.create_task(hers.sees(at, Typing))
+        while not seen.done():
+            # The visitor's instance hears by Redis that somebody watches. Until it has, nobody sees one type.
+            await tab.send(TypingSet(on=True))
+            await asyncio.wait({seen}, timeout=0.1)
+        assert seen.result() == Typing(who="visitor", on=True)
         early = await hers.do(OperatorTypingSet(conversation_id=at, on=True))
         assert isinstance(early, OperatorError) and early.code == "not_yours"
         await hers.take(at)

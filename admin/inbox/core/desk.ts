@@ -89,7 +89,10 @@ export function createDesk(options: DeskOptions): Desk {
         inbox.receive(frame);
         arrange();
       },
-      error: (frame) => console.warn("[frontdesk]", frame.code, frame.message),
+      error(frame) {
+        // A ticket that came too late is followed by another one, or by the sign-in page.
+        if (frame.code !== "bad_ticket") console.warn("[frontdesk]", frame.code, frame.message);
+      },
       signedOut: options.signedOut,
     },
   });

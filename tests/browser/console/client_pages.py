@@ -25,6 +25,7 @@ def rows(tab: Tab, label: str) -> Locator:
 async def save(tab: Tab) -> None:
     """Saves, and ends when nothing is unsaved."""
     await tab.fd("save").click()
+    await expect(tab.fd("save-bar").get_by_role("status")).to_have_text("")
     await expect(tab.fd("discard")).to_have_count(0)
     await expect(tab.fd("save")).to_be_disabled()
 

@@ -72,8 +72,8 @@ function Inputs() {
       <FormView form={form}>
         <TextInput {...form.field("name")} label="Name" required hint="As visitors see it" fd="name" />
         <ColorInput {...form.field("color")} label="Colour" fd="color" />
-        <TextArea {...form.field("prompt")} label="Prompt" grow />
-        <LinesInput {...form.field("origins")} label="Allowed origins" hint="One a line" fd="origins" />
+        <TextArea {...form.field("prompt")} label="Prompt" grow rows={6} fd="prompt" />
+        <LinesInput {...form.field("origins")} label="Allowed origins" hint="One a line" mono fd="origins" />
         <NumberInput {...form.field("temperature")} label="Temperature" min={0} max={2} step={0.1} unit="0 to 2" fd="temperature" />
         <Select {...form.field("plan")} label="Plan" options={[{ value: "free", label: "Free" }, { value: "pro", label: "Professional" }]} fd="plan" />
         <Radios {...form.field("tone")} label="Tone" options={[{ value: "calm", label: "Calm", hint: "Short sentences" }, { value: "lively", label: "Lively" }]} />
@@ -223,6 +223,9 @@ function States() {
         <Row>
           <Button kind="primary" busy>Saving</Button>
           <Button disabled>Disabled</Button>
+          <Button blocked="Ann has it." onClick={() => document.body.append("it was done")} fd="blocked">
+            Blocked
+          </Button>
           <Button small>Small</Button>
           <Button icon="refresh" label="Load again" />
           <Button pressed icon="bell">Pressed</Button>

@@ -48,6 +48,7 @@ async def test_the_preview_can_be_tried(console: Tab, pizza: Shop) -> None:
     await choose(console, "preview-device", 1)
     await expect(preview(console).locator(f"{WIDGET} .fd.mobile")).to_have_count(1)
     await choose(console, "preview-device", 0)
+    await expect(console.fd("link-state")).to_have_attribute("data-state", "up")
     before = len(console.window.requests)
     await part(console, "input").fill("Are you open?")
     await part(console, "input").press("Enter")
@@ -57,7 +58,8 @@ async def test_the_preview_can_be_tried(console: Tab, pizza: Shop) -> None:
     await expect(part(console, "panel")).to_be_hidden()
     await part(console, "launcher").click()
     await expect(part(console, "panel")).to_be_visible()
-    assert len(console.window.requests) == before
+    # What the inbox reads meanwhile is not the preview's.
+    assert [url for url in console.window.requests[before:] if "/api/v1/admin/conversations" not in url] == []
 
 
 async def test_looks_are_saved_and_visitors_get_them(console: Tab, desk: Desk, pizza: Shop) -> None:
@@ -109,6 +111,20 @@ _OUTSIDE = """() => new Promise((done) => {
   picture.onerror = () => done("refused");
   picture.src = "https://pictures.example/other.svg";
 })"""
+
+
+async def test_a_logo_without_https_is_told_before_it_is_saved(console: Tab, pizza: Shop) -> None:
+    """Pages with https and the preview do not show it: the hint at the field says so while it is typed."""
+    # The preview asks for what is typed; what goes wrong with its picture is no script that may run there.
+    console.window.expect("pictures.example|ERR_|Blocked script execution")
+    await console.goto(f"/clients/{pizza.id}/looks")
+    await expect(part(console, "panel")).to_be_visible()
+    logo = field(console, "widget.logo_url")
+    await expect(logo).to_have_accessible_description(re.compile("begins with https://"))
+    await logo.fill("http://pictures.example/logo.svg")
+    await expect(logo).to_have_accessible_description(re.compile("do not show such a picture"))
+    await logo.fill("https://pictures.example/")
+    await expect(logo).to_have_accessible_description(re.compile("begins with https://"))
 
 
 async def test_what_is_wrong_with_looks_stands_at_its_field(console: Tab, pizza: Shop) -> None:

@@ -243,9 +243,6 @@ async def test_the_frame_looks_right(browser: Browser, desk: Desk, variant: Vari
         await expect(tab.fd("sign-in-page")).to_be_visible()
         await tab.sign_in(olga)
         await desk.rows("update operator_sessions set revoked_at = now()")
-        await tab.page.evaluate("window.dispatchEvent(new Event('online'))")
-        await tab.page.keyboard.press("g")
-        await tab.page.keyboard.press("c")
         await expect(tab.fd("sign-in-again")).to_be_visible()
         await picture("sign-in-again")
     assert not faults, faults

@@ -217,6 +217,28 @@ async def test_a_form_keeps_what_was_typed(kit: Kit) -> None:
     await expect(kit.fd("name")).to_have_value("Jane's")
 
 
+async def test_a_text_field_has_the_lines_it_was_given_and_grows(kit: Kit) -> None:
+    """Six lines at least, more as more is typed, six again when it is gone."""
+    lines = "(e) => (e.clientHeight - 12) / parseFloat(getComputedStyle(e).lineHeight)"
+    prompt = kit.fd("prompt")
+    assert await prompt.evaluate(lines) == pytest.approx(6, abs=0.2)
+    await prompt.fill("\n".join(f"Line {n}" for n in range(1, 11)))
+    assert await prompt.evaluate(lines) == pytest.approx(10, abs=0.2)
+    await prompt.fill("")
+    assert await prompt.evaluate(lines) == pytest.approx(6, abs=0.2)
+
+
+async def test_a_blocked_button_says_why(kit: Kit) -> None:
+    """It can be reached by the keyboard and does nothing; its reason is read aloud."""
+    blocked = kit.page.get_by_role("button", name="Blocked")
+    await expect(blocked).to_have_accessible_description("Ann has it.")
+    await blocked.focus()
+    await expect(blocked).to_be_focused()
+    await kit.page.keyboard.press("Enter")
+    await blocked.dispatch_event("click")
+    await expect(kit.page.locator("body")).not_to_contain_text("it was done")
+
+
 async def test_two_people_change_the_same(kit: Kit) -> None:
     """Theirs is shown beside mine; mine goes on top, and their other change stays."""
     await kit.fd("change-elsewhere").click()

@@ -174,6 +174,7 @@ async def test_two_people_at_the_same_operator(browser: Browser, console: Tab, d
     await expect(console.fd("clash")).to_contain_text("Otto")
     await console.fd("clash-mine").click()
     await console.fd("save-operator").click()
+    await expect(console.fd("edit-operator")).to_have_count(0)
     await expect(row(console, ben)).to_contain_text("Disabled")
     assert await desk.rows("select name, status from operators where id = %s", ben.id) == [("Benjamin", "disabled")]
 

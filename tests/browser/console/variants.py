@@ -67,6 +67,33 @@ async def walk(browser: Browser, desk: Desk, operator: Operator, variant: Varian
             # What sticks to the window would stand in the middle of a picture of the whole page.
             await tab.page.evaluate("scrollTo(0, 0)")
             await tab.picture(f"{name}-{variant.name}")
-            if found := await tab.faults():
+            turned: list[str] = await tab.page.evaluate(_TURNED) if variant.rtl else []
+            if found := [*await tab.faults(), *turned]:
                 faults[name] = found
     assert not faults, faults
+
+
+# Figures with a unit, times and pairs of numbers that a page read from the right has turned round: their last character
+# stands before their first one.
+_TURNED = r"""() => {
+  const figure = /\d[\d.,]*\s(?:ms|s|min|h|d|[KMGT]B|bytes|tokens?|ago)\b|\d:\d\d [AP]M|\d (?:→|\/) \d/g;
+  const left = (node, at) => {
+    const range = document.createRange();
+    range.setStart(node, at);
+    range.setEnd(node, at + 1);
+    return range.getBoundingClientRect();
+  };
+  const found = [];
+  const texts = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const node = texts.currentNode;
+    if (!node.parentElement.checkVisibility()) continue;
+    for (const { 0: text, index } of node.data.matchAll(figure)) {
+      const [first, last] = [left(node, index), left(node, index + text.length - 1)];
+      const sameLine = Math.abs(first.top - last.top) < 2;
+      const turned = sameLine && last.width && first.left > last.left;
+      if (turned) found.push(`turned round: ${text} in ${node.data.slice(0, 60)}`);
+    }
+  }
+  return found;
+}"""
