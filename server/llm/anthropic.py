@@ -57,7 +57,7 @@ class AnthropicProvider:
         response = await self._open(request, tries)
         try:
             async with aclosing(
-                transport.read_events(response.extensions, AnthropicDecoder(), tries, self._timeouts)
+                transport.read_events(response.extensions, AnthropicDecoder(), tries, self._timeouts, request.gather_s)
             ) as events:
                 yield events
         finally:

@@ -52,7 +52,9 @@ class OllamaProvider:
         tries = transport.Attempts(request.deadline_s, request.tap)
         async with AsyncExitStack() as stack:
             response = await self._open(stack, _body(request), tries)
-            events = transport.read_events(response.extensions, OllamaDecoder(), tries, self._timeouts)
+            events = transport.read_events(
+                response.extensions, OllamaDecoder(), tries, self._timeouts, request.gather_s
+            )
             yield await stack.enter_async_context(aclosing(events))
 
     async def _open(self, stack: AsyncExitStack, body: dict[str, Any], tries: transport.Attempts) -> "httpx.Response":

@@ -79,7 +79,7 @@ class OpenAIProvider:
         response = await self._open(request, tries)
         try:
             async with aclosing(
-                transport.read_events(response.extensions, OpenAIDecoder(), tries, self._timeouts)
+                transport.read_events(response.extensions, OpenAIDecoder(), tries, self._timeouts, request.gather_s)
             ) as events:
                 yield events
         finally:

@@ -55,6 +55,8 @@ class ModelRequest(msgspec.Struct, frozen=True):
     deadline_s: float = 120.0
     # Who wants to see what goes over the wire; nobody does in a visitor's turn.
     tap: Tap | None = None
+    # Text may come so much later than it could, if that makes it cheaper to read.
+    gather_s: float = 0.0
 
 
 class TextDelta(msgspec.Struct, frozen=True):

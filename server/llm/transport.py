@@ -23,7 +23,8 @@ import aiohttp
 import msgspec
 
 from server.errors import ModelBusy, ModelError, ModelGarbage, ModelRefused, ModelTimeout, ModelUnreachable
-from server.llm.provider import ModelEvent
+from server.llm.pace import Pace
+from server.llm.provider import ModelEvent, TextDelta
 from server.llm.tap import Tap
 
 if TYPE_CHECKING:
@@ -177,9 +178,10 @@ def httpx_transport() -> "httpx.AsyncBaseTransport":
 
 
 async def read_events(
-    extensions: Any, decoder: Decoder, tries: Attempts, timeouts: Timeouts
+    extensions: Any, decoder: Decoder, tries: Attempts, timeouts: Timeouts, gather_s: float = 0.0
 ) -> AsyncGenerator[list[ModelEvent], None]:
-    """The events of a response that was opened through one of the transports, a batch a read.
+    """The events of a response that was opened through one of the transports, a batch a read. What comes within
+    `gather_s` of a piece of text may come with the next read.
 
     Raises ModelTimeout after `idle_s` of silence and at the deadline, ModelUnreachable when the connection breaks,
     ModelGarbage when it ends too early. The caller closes the response, which gives the connection back to the pool
@@ -189,7 +191,7 @@ async def read_events(
     encoding = response.headers.get("Content-Encoding", "identity")
     if encoding != "identity":  # we ask for none; a proxy in between that compresses all the same breaks streaming too
         raise ModelGarbage(f"the provider's answer is compressed ({encoding}), which was not asked for")
-    content, tap = response.content, tries.tap
+    content, tap, pace = response.content, tries.tap, Pace(response, gather_s)
     loop = asyncio.get_running_loop()
     timer = loop.call_later(
         max(0.0, tries.remaining_s()), content.set_exception, ModelTimeout("the turn's deadline passed mid-answer")
@@ -198,6 +200,7 @@ async def read_events(
     try:
         while not decoder.done:
             chunk = await content.readany()
+            pace.read(len(chunk))
             if first:
                 first = False
                 if (connection := response.connection) is not None and (protocol := connection.protocol) is not None:
@@ -210,6 +213,9 @@ async def read_events(
                 yield events
             if decoder.failure is not None:
                 raise decoder.failure
+            # A call of a tool is waited for; only words have time.
+            if events and not decoder.done and type(events[-1]) is TextDelta:
+                await pace.rest()
         await _drain(content)
     except aiohttp.SocketTimeoutError as error:
         seconds = timeouts.first_byte_s if first else timeouts.idle_s

@@ -19,6 +19,7 @@ from server.repositories.messages import MessageRow
 from server.repositories.pool import Pool, reading, unit_of_work
 from server.turns import prompt
 from server.turns.job import Job
+from server.turns.turn import WINDOW_S
 
 logger = log.get("turns")
 
@@ -74,6 +75,8 @@ class ContextBuilder:
             temperature=temperature,
             tools=tools,
             deadline_s=deadline_s,
+            # Text that comes sooner than the next delta leaves would wait for it here.
+            gather_s=WINDOW_S,
         )
         return Prepared(request, counted, [*history, CachedMessage("user", job.text)])
 

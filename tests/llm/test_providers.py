@@ -89,6 +89,49 @@ async def test_tokens_arrive_as_they_are_sent(server: WireServer, provider: Prov
     await server.wait_for_abandoned()
 
 
+async def test_text_that_may_wait_is_read_together(server: WireServer, provider: Provider) -> None:
+    """A slow stream is read a few times a second, from the first piece on; every token comes, and the connection can
+    be used again."""
+    words = [f"word{number} " for number in range(60)]
+    server.script(Answer(tokens=tuple(words), tokens_per_s=200), Answer("two"))
+    batches: list[str] = []
+    async with provider.stream(ask(gather_s=0.1)) as stream:
+        async for batch in stream:
+            batches += [text] if (text := text_of(batch)) else []
+    assert "".join(batches) == "".join(words)
+    # The first leaves alone, or with what came in the same read; 300 ms are three or four reads of up to 20.
+    assert len(batches[0].split()) < 10
+    assert len(batches) < 15
+    assert text_of(await collect(provider, ask(gather_s=0.1))) == "two"
+    assert server.connections == 1
+
+
+async def test_a_fast_stream_is_not_held_up(server: WireServer, provider: Provider) -> None:
+    """Its reads are large by themselves: nothing waits, though it may."""
+    server.script(Answer("word " * 5_000, chunk_bytes=100_000))
+    async with asyncio.timeout(20):
+        assert text_of(await collect(provider, ask(gather_s=30.0))) == "word " * 5_000
+
+
+async def test_leaving_a_stream_that_rests(server: WireServer, provider: Provider) -> None:
+    """Whoever leaves while nothing is read leaves at once."""
+    server.script(Answer("word " * 500, tokens_per_s=50))
+
+    async def read() -> None:
+        async with provider.stream(ask(gather_s=30.0)) as batches:
+            async for _ in batches:
+                begun.set()
+
+    begun = asyncio.Event()
+    reading = asyncio.create_task(read())
+    await begun.wait()
+    reading.cancel()
+    async with asyncio.timeout(20):
+        await asyncio.wait([reading])
+        await server.wait_for_abandoned()
+    assert reading.cancelled()
+
+
 async def test_leaving_the_stream_closes_the_connection(server: WireServer, provider: Provider) -> None:
     """A stopped turn does not let the provider go on writing, and billing."""
     server.script(Answer("word " * 500, tokens_per_s=50))

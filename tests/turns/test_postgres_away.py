@@ -193,9 +193,11 @@ async def test_the_provider_is_not_read_meanwhile(
             reads = counted.reads
             await model_has_said(model)
             assert reads <= counted.reads <= reads + 1
+            reads = counted.reads
             await there.lines[0].mend()
             assert isinstance(await listener.end(), MessageCompleted)
-        assert counted.reads > reads + 1
+        # However few: what waited comes with one read.
+        assert counted.reads > reads
 
 
 async def test_somebody_else_took_it(settings: Settings, model: WireServer, tmp_path: Path) -> None:
