@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Node trusts the certificates that the machine trusts, as pip does.
 export NODE_USE_SYSTEM_CA := 1
 
-.PHONY: help run test install check fmt types bench chaos protocol screenshots lock clean
+.PHONY: help run test install check fmt types bench bench-peers chaos protocol screenshots lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,8 +47,13 @@ fmt: .venv/installed ## Formats the Python and repairs what ruff can
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: install ## Frontdesk beside a bare relay: CPU a token, time to first token, memory a socket, a step of tools
+bench: install ## Frontdesk beside bare relays: what a token, a turn, a socket, a tool and the widget cost
+	$(BIN)/python -m tests.browser.chromium --ensure
 	$(BIN)/python -m bench $(ARGS)
+
+bench-peers: install .venv-peers/chainlit/installed .venv-peers/litellm/installed ## The same beside Chainlit and LiteLLM's proxy too
+	$(BIN)/python -m tests.browser.chromium --ensure
+	$(BIN)/python -m bench --peers $(ARGS)
 
 chaos: install ## What must never happen, tried for: the whole table takes an hour; ROWS=kills,points SEED=7 SIZE=small
 	$(BIN)/python -m tests.chaos $(if $(ROWS),--rows $(ROWS)) $(if $(SEED),--seed $(SEED)) $(if $(SIZE),--size $(SIZE)) $(ARGS)
@@ -65,6 +70,8 @@ lock: .venv/installed ## Makes all locks anew from pyproject.toml and package.js
 	$(BIN)/uv $(UV_LOCK) --extra embedded $(UPGRADE) --output-file requirements.lock pyproject.toml
 	$(BIN)/uv $(UV_LOCK) --extra embedded --group dev $(UPGRADE) --constraint requirements.lock \
 		--output-file requirements-dev.lock pyproject.toml
+	for peer in chainlit litellm; do \
+		$(BIN)/uv $(UV_LOCK) $(UPGRADE) --output-file bench/peers/$$peer.lock bench/peers/$$peer.in || exit 1; done
 	$(NODE_PATH_FIRST) npm $(if $(UPGRADE),update,install) --package-lock-only
 
 # One lock for every platform, with the hashes of all files of a release and no address of a registry.
@@ -72,7 +79,7 @@ UV_LOCK := --no-config --system-certs pip compile --quiet --universal --python-v
 	--no-emit-index-url --no-emit-find-links
 
 clean: ## Deletes what was built; the data of `make run` in .frontdesk/ stay
-	rm -rf .venv node_modules build dist server/static server/llm/vocabulary tests/output bench/output \
+	rm -rf .venv .venv-peers node_modules build dist server/static server/llm/vocabulary tests/output bench/output \
 		.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -80,6 +87,12 @@ clean: ## Deletes what was built; the data of `make run` in .frontdesk/ stay
 .venv/installed: requirements-dev.lock pyproject.toml hatch_build.py | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Each peer has an environment of its own: what they require contradicts each other.
+.venv-peers/%/installed: bench/peers/%.lock .venv/installed
+	$(PYTHON) -m venv .venv-peers/$*
+	.venv-peers/$*/bin/python -m pip install --quiet --require-hashes --requirement $<
 	@touch $@
 
 .venv/node_modules: .venv/installed package.json package-lock.json .npmrc

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import time
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -19,10 +20,12 @@ _addresses = itertools.count(1)
 
 
 class Answered(msgspec.Struct, frozen=True):
-    """An answer's whole text, and the seconds until its first piece."""
+    """An answer's whole text, the seconds until its first piece, and the pieces: when each came (`time.perf_counter`)
+    and how many characters there were with it."""
 
     text: str
     first_s: float
+    pieces: Sequence[tuple[float, int]] = ()
 
 
 class Visitor(Protocol):
@@ -46,6 +49,12 @@ class Site(Protocol):
 def _address() -> str:
     number = next(_addresses)
     return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+
+
+def counted(pieces: Sequence[tuple[float, str]]) -> list[tuple[float, int]]:
+    """Pieces of a text, each with the characters up to its end."""
+    sizes = itertools.accumulate(len(text) for _, text in pieces)
+    return [(at, size) for (at, _), size in zip(pieces, sizes, strict=True)]
 
 
 async def _outcome(done: "asyncio.Future[str]", socket: Socket) -> str:
@@ -72,8 +81,7 @@ class RelayVisitor:
     socket: Socket
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._first_at = 0.0
+        self._pieces: list[tuple[float, bytes]] = []
         self._done: asyncio.Future[str]
 
     async def ask(self, question: str) -> Answered:
@@ -82,14 +90,13 @@ class RelayVisitor:
         began = time.perf_counter()
         self.socket.send(question.encode())
         text = await _outcome(self._done, self.socket)
-        return Answered(text, self._first_at - began)
+        pieces = counted([(at, piece.decode()) for at, piece in self._pieces])
+        return Answered(text, pieces[0][0] - began, pieces)
 
     def on_text(self, payload: bytes) -> None:
-        if not self._pieces:
-            self._first_at = time.perf_counter()
-        self._pieces.append(payload)
+        self._pieces.append((time.perf_counter(), payload))
         if not payload:
-            self._done.set_result(b"".join(self._pieces).decode())
+            self._done.set_result(b"".join(piece for _, piece in self._pieces).decode())
 
     def close(self) -> None:
         self.socket.close()
@@ -97,6 +104,10 @@ class RelayVisitor:
 
 class _Said(msgspec.Struct):
     text: str = ""
+
+
+class _Delta(msgspec.Struct):
+    text: str
 
 
 class _Frame(msgspec.Struct):
@@ -128,27 +139,31 @@ class FrontdeskVisitor:
 
     def __init__(self) -> None:
         self.done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._first_at = 0.0
+        self._deltas: list[tuple[float, bytes]] = []
+        self._ended_at = 0.0
         self._asked = 0
 
     async def ask(self, question: str) -> Answered:
         self._asked += 1
-        self._first_at = 0.0
+        self._deltas = []
         self.done = asyncio.get_running_loop().create_future()
         frame = msgspec.json.encode({"type": "message.send", "cid": f"c{self._asked}", "text": question})
         began = time.perf_counter()
         self.socket.send(frame)
         text = await _outcome(self.done, self.socket)
-        return Answered(text, self._first_at - began)
+        pieces = counted([(at, msgspec.json.decode(delta, type=_Delta).text) for at, delta in self._deltas])
+        # What came with the end, and in no delta before it.
+        pieces.append((self._ended_at, len(text)))
+        return Answered(text, pieces[0][0] - began, pieces)
 
     def on_text(self, payload: bytes) -> None:
-        # The most frequent frame by far is told by its first bytes.
+        # The most frequent frame by far is told by its first bytes, and read when the answer is there.
         if payload.startswith(b'{"type":"message.delta"'):
-            if not self._first_at:
-                self._first_at = time.perf_counter()
+            self._deltas.append((time.perf_counter(), payload))
             return
         frame = msgspec.json.decode(payload, type=_Frame)
         if frame.type == "message.completed" and isinstance(frame.message, _Said):
+            self._ended_at = time.perf_counter()
             self.done.set_result(frame.message.text)
         elif frame.type == "snapshot" and not self._asked:
             # A later one is what Frontdesk sends when frames were missed; the answer's end comes after it.

@@ -10,9 +10,12 @@ It is the webhook of the model's tools as well, so that one clock has both ends 
     POST /v1/chat/completions    the model
     POST /webhook/{tool}         answers after `wait_ms` of its arguments
     GET  /steps                  what the steps of tools took, `tool_step.Step` as JSON
+    GET  /begun                  when the first token of each numbered answer was written, by its number, as JSON;
+                                 forgets them. Seconds of CLOCK_MONOTONIC, which all processes of a machine share
 """
 
 import asyncio
+import http.client
 import re
 import signal
 import sys
@@ -33,7 +36,7 @@ _WORDS = (
     "We bake every loaf in the stone oven behind the shop, from four in the morning on, and the first baguettes are "
     "on the shelf when the doors open at seven. "
 )
-_QUESTION = re.compile(r"^(\d+) tokens, (\d+) a second$")
+_QUESTION = re.compile(r"^(\d+) tokens, (\d+) a second(?:, number (\d+))?$")
 _DIALECT = DIALECTS["openai"]
 _MODEL = "bench"
 _HEADERS = (
@@ -55,9 +58,25 @@ class _Request(msgspec.Struct):
     tools: list[Any] = []
 
 
-def question(tokens: int, rate: int) -> str:
-    """Words that ask for so many tokens at `rate` a second; 0 is as fast as they can be written."""
-    return f"{tokens} tokens, {rate} a second"
+def question(tokens: int, rate: int, number: int | None = None) -> str:
+    """Words that ask for so many tokens at `rate` a second; 0 is as fast as they can be written.
+
+    When a numbered answer began is kept until it is asked for (`begun`).
+    """
+    return f"{tokens} tokens, {rate} a second" + ("" if number is None else f", number {number}")
+
+
+def begun(port: int) -> dict[int, float]:
+    """When the first token of each numbered answer was written since the last call, by its number.
+
+    Seconds of CLOCK_MONOTONIC (`time.perf_counter` on Linux).
+    """
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", "/begun")
+        return msgspec.json.decode(connection.getresponse().read(), type=dict[int, float])
+    finally:
+        connection.close()
 
 
 def answer(tokens: int) -> list[str]:
@@ -94,9 +113,10 @@ def _chunked(event: bytes) -> bytes:
 class Upstream(asyncio.Protocol):
     """One connection; requests on it come one after the other."""
 
-    def __init__(self, encodings: dict[int, list[bytes]], steps: Steps) -> None:
+    def __init__(self, encodings: dict[int, list[bytes]], steps: Steps, begun: dict[int, float]) -> None:
         self._encodings = encodings
         self._steps = steps
+        self._begun = begun
         self._loop = asyncio.get_running_loop()
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport
@@ -138,6 +158,9 @@ class Upstream(asyncio.Protocol):
                 self._webhook(msgspec.json.decode(body, type=tool_step.Request), now)
             case b"GET", b"/steps":
                 self._transport.write(_json(msgspec.json.encode(self._steps.done)))
+            case b"GET", b"/begun":
+                self._transport.write(_json(msgspec.json.encode(self._begun)))
+                self._begun.clear()
             case _:
                 self._transport.write(_NOT_FOUND)
 
@@ -148,6 +171,8 @@ class Upstream(asyncio.Protocol):
             self._steps.tell(results, now)
             self._answer(AFTER_TOOLS, 0)
         elif asked := _QUESTION.match(last.content or ""):
+            if asked[3] is not None:
+                self._begun[int(asked[3])] = time.perf_counter()
             self._answer(int(asked[1]), int(asked[2]))
         elif calls := tool_step.uses(last.content or ""):
             if not request.tools:
@@ -210,7 +235,10 @@ async def serve(port: int) -> None:
     """Until SIGTERM."""
     encodings: dict[int, list[bytes]] = {}
     steps = Steps()
-    server = await asyncio.get_running_loop().create_server(lambda: Upstream(encodings, steps), "127.0.0.1", port)
+    begun: dict[int, float] = {}
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Upstream(encodings, steps, begun), "127.0.0.1", port
+    )
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await stop.wait()

@@ -3,15 +3,17 @@
 import asyncio
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+import psutil
 import psycopg
+from redis.asyncio import Redis
 
 from bench import tool_step
-from bench.servers import Cores, Process, free_port, process
+from bench.servers import Cores, Family, Process, free_port, process
 from bench.speakers import ORIGIN
 from server import embedded, ids
 from server.cli.migrate import upgrade
@@ -31,11 +33,14 @@ _EGRESS = "127.0.0.1/32"
 
 class Frontdesk(msgspec.Struct, frozen=True):
     """What `frontdesk serve` needs, and the keys of two clients whose plan has room for a benchmark: `public_key` is of
-    one without tools, as the bare relay has none, `tools_key` of one with all of `tool_step.TOOLS`."""
+    one without tools, as the bare relay has none, `tools_key` of one with all of `tool_step.TOOLS`. `postgres` and
+    `redis` are what works for it, on other cores."""
 
     environ: dict[str, str]
     public_key: str
     tools_key: str
+    postgres: Process
+    redis: Process
 
 
 @contextmanager
@@ -61,12 +66,16 @@ def frontdesk_world(data_dir: Path, upstream: int) -> Iterator[Frontdesk]:
 
 
 @contextmanager
-def serving(frontdesk: Frontdesk, *, cores: Cores, log: Path) -> Iterator[Process]:
-    """`frontdesk serve` on the server's core."""
+def serving(
+    frontdesk: Frontdesk, *, cores: Cores, log: Path, environ: Mapping[str, str] | None = None
+) -> Iterator[Process]:
+    """`frontdesk serve` on the server's core; `environ` goes over the world's."""
     port = free_port()
     serve = [sys.executable, "-c", "from server.cli import main; main()", "serve", "--host", "127.0.0.1"]
     command = [*serve, "--port", str(port)]
-    with process("Frontdesk", command, port, cores=cores.server, log=log, environ=frontdesk.environ) as running:
+    with process(
+        "Frontdesk", command, port, cores=cores.server, log=log, environ={**frontdesk.environ, **(environ or {})}
+    ) as running:
         yield running
 
 
@@ -85,7 +94,22 @@ async def _set_up(environ: dict[str, str], secret: str, upstream: int) -> Frontd
     finally:
         await setup.egress.close()
         await pool.close()
-    return Frontdesk(environ, plain.public_key, with_tools.public_key)
+    return Frontdesk(
+        environ, plain.public_key, with_tools.public_key, _postgres(database_url), await _redis(environ["REDIS_URL"])
+    )
+
+
+def _postgres(database_url: str) -> Process:
+    with psycopg.connect(database_url) as connection:
+        parent = psutil.Process(connection.info.backend_pid).parent()
+    if parent is None:
+        raise RuntimeError("PostgreSQL does not run on this machine: what it uses cannot be seen")
+    return Family("PostgreSQL", parent.pid, 0)
+
+
+async def _redis(redis_url: str) -> Process:
+    async with Redis.from_url(redis_url) as redis:
+        return Process("Redis", int((await redis.info("server"))["process_id"]), 0)
 
 
 async def _create_client(setup: Setup, keyring: Keyring, name: str) -> clients.Client:

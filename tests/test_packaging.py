@@ -27,7 +27,10 @@ def _requirements(name: str) -> dict[str, str]:
     return dict(entry.split(" ", 1) for entry in entries)
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock"])
+@pytest.mark.parametrize(
+    "name",
+    ["requirements.lock", "requirements-dev.lock", "bench/peers/chainlit.lock", "bench/peers/litellm.lock"],
+)
 def test_python_locks_pin_every_file(name: str) -> None:
     """Every requirement has one exact version and SHA-256 hashes; no line is an option or has an address."""
     for pin, rest in _requirements(name).items():

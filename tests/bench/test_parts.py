@@ -1,24 +1,21 @@
-"""The benchmark's parts work: its upstream, its relay, its client and its table. Nothing is timed here."""
+"""The benchmark's parts work: its upstream and its client. Nothing is timed here."""
 
 import asyncio
 import http.client
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from bench import measure, report, tool_step, upstream
+from bench import tool_step, upstream
 from bench.client import Socket
-from bench.measure import Load
-from bench.report import Figure, Report, Row
+from bench.rig import Rig
 from bench.servers import Process, free_port, process, split_cores
-from bench.speakers import FrontdeskSite, RelaySite
+from bench.speakers import FrontdeskSite
 from bench.tool_step import Done, Step, Steps
-from bench.world import frontdesk_world, serving
 from server.llm.openai import OpenAIProvider
 from server.llm.provider import (
     ChatMessage,
@@ -33,34 +30,10 @@ from server.llm.provider import (
 )
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+@pytest.fixture(scope="package")
+def model(rig: Rig) -> Process:
     """The upstream, running."""
-    port, log = free_port(), tmp_path_factory.mktemp("bench") / "upstream.log"
-    command = [sys.executable, "-m", "bench.upstream", str(port)]
-    with process("upstream", command, port, cores=split_cores().others, log=log, environ={}) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def relay(model: Process, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RelaySite]:
-    """The relay in front of it."""
-    port, log = free_port(), tmp_path_factory.mktemp("bench") / "relay.log"
-    environ = {"OPENAI_BASE_URL": f"http://127.0.0.1:{model.port}/v1"}
-    command = [sys.executable, "-m", "bench.relay", str(port)]
-    with process("relay", command, port, cores=split_cores().server, log=log, environ=environ) as running:
-        yield RelaySite(running)
-
-
-@pytest.fixture(scope="module")
-def with_tools(model: Process, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontdeskSite]:
-    """Frontdesk in front of it, and the client that has tools."""
-    home = tmp_path_factory.mktemp("frontdesk")
-    with (
-        frontdesk_world(home / "data", model.port) as frontdesk,
-        serving(frontdesk, cores=split_cores(), log=home / "log") as running,
-    ):
-        yield FrontdeskSite(running, frontdesk.tools_key)
+    return rig.model
 
 
 @pytest.mark.parametrize("rate", [0, 1000])
@@ -181,33 +154,6 @@ def test_what_a_step_took() -> None:
     assert step.times_slowest == pytest.approx(1.21)
 
 
-async def test_tool_steps_of_frontdesk(model: Process, with_tools: FrontdeskSite) -> None:
-    """Tools run through a whole Frontdesk: every call reaches the webhook, every result the model."""
-    one = await measure.tool_steps(with_tools, model.port, [5], visitors=2, questions=2)
-    ten = await measure.tool_steps(with_tools, model.port, range(10, 101, 10), visitors=1, questions=1)
-    assert [len(step.done) for step in [*one, *ten]] == [1, 1, 1, 1, 10]
-    assert all(step.overhead_ms > 0 for step in one)
-    assert ten[0].times_slowest > 1
-
-
-async def test_relay_is_measured(relay: RelaySite, model: Process) -> None:
-    """Whole answers come through the relay, and each measurement gives a figure that can be."""
-    load = Load(streams=3, answers=2, tokens=40, rate=0)
-    assert 0 < await measure.cpu_per_token(relay, load) < 100_000
-    waits = await measure.first_tokens(relay, visitors=2, questions=3, tokens=10)
-    assert len(waits) == 6
-    assert min(waits) > 0
-    assert await measure.own_first_token(model.port, 5, 10) > 0
-    assert await measure.idle_socket(relay, 20) < 10 * 1024 * 1024
-
-
-async def test_an_answer_that_is_not_whole_fails_the_run(relay: RelaySite, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures of a server that loses text would be worth nothing."""
-    monkeypatch.setattr(upstream, "answer", lambda tokens: ["something else"] * tokens)
-    with pytest.raises(RuntimeError, match="arrived with"):
-        await measure.cpu_per_token(relay, Load(streams=1, answers=1, tokens=5, rate=0))
-
-
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536, 200_000])
 async def test_client_reads_frames_of_every_length(size: int) -> None:
     """The three encodings of a length, whatever pieces the network makes of them."""
@@ -246,10 +192,10 @@ async def test_a_snapshot_in_the_middle_is_no_answer() -> None:
         assert await asyncio.wait_for(visitor.socket.lost, 10)
 
 
-async def test_client_says_why_it_was_not_let_in(relay: RelaySite) -> None:
+async def test_client_says_why_it_was_not_let_in(model: Process) -> None:
     """The status line of a refusal."""
-    with pytest.raises(ConnectionError, match="403"):
-        await Socket.open(relay.process.port, "/nowhere", {}, lambda _payload: None)
+    with pytest.raises(ConnectionError, match="404"):
+        await Socket.open(model.port, "/nowhere", {}, lambda _payload: None)
 
 
 def test_a_program_that_does_not_come_up_is_named(tmp_path: Path) -> None:
@@ -258,32 +204,3 @@ def test_a_program_that_does_not_come_up_is_named(tmp_path: Path) -> None:
     broken = process("broken", command, free_port(), cores=split_cores().others, log=tmp_path / "log", environ={})
     with pytest.raises(RuntimeError, match="broken did not come up; its log ends: no such thing"), broken:
         pass
-
-
-def test_table_says_what_was_reached() -> None:
-    """A ratio is held against a ratio, an absolute figure against the figure."""
-    rows = [
-        Row("CPU", "us", Figure.of([10, 12, 11]), Figure.of([15, 14, 20]), 1.5, relative=True),
-        Row("memory", "KB", Figure.of([25]), Figure.of([41]), 40),
-    ]
-    lines = report.table(Report("2026-01-01T00:00+00:00", "a machine", 3, rows)).splitlines()
-    squeezed = [" ".join(line.split()) for line in lines]
-    assert squeezed[2] == "CPU, us 11.0 (10.0 to 12.0) 15.0 (14.0 to 20.0) 1.36 ratio <= 1.5 reached"
-    assert squeezed[3] == "memory, KB 25.0 (25.0 to 25.0) 41.0 (41.0 to 41.0) 1.64 <= 40 MISSED"
-
-
-def test_table_of_what_only_frontdesk_does() -> None:
-    """The relay's cell is empty, and there is no ratio to reach."""
-    row = Row("ten tools", "x slowest", None, Figure.over([1.04, 1.061], 1.05), 1.1, decimals=2)
-    lines = report.table(Report("2026-01-01T00:00+00:00", "a machine", 2, [row])).splitlines()
-    assert " ".join(lines[2].split()) == "ten tools, x slowest - 1.05 (1.04 to 1.06) - <= 1.1 reached"
-    assert len(lines[2]) == len(f"{'':36}{'':24}{'':24}{'':7}  <= 1.1 reached")
-    with pytest.raises(ValueError, match="held against the relay"):
-        _ = Row("ten tools", "x slowest", None, row.frontdesk, 1.1, relative=True).reached
-
-
-def test_percentiles() -> None:
-    """Of a hundred and one even steps."""
-    values = [float(number) for number in range(101)]
-    assert report.percentile(values, 50) == 50
-    assert report.percentile(values, 99) == 99
