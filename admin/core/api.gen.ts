@@ -433,7 +433,7 @@ export interface ConversationVisitor {
   verified_until: string | null;
 }
 
-/** Of all its messages. What failed answers cost is in the day's usage alone. */
+/** Of all its messages. What turns without an answer cost is told by the turn, and is in the day's usage. */
 export interface ConversationTotals {
   messages: number;
   tokens_input: number;

@@ -1,15 +1,14 @@
 """`frontdesk doctor`."""
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import click
 
-from server import embedded, log
-from server.cli.shared import data_dir_option, json_option, print_json, secret_keys
+from server import log
+from server.cli.shared import data_dir_option, json_option, print_json, settings_of
 from server.doctor import Means, examine_client, examine_installation, has_tables, report
 from server.errors import FrontdeskError, SettingsError, Unavailable
 from server.llm.registry import Registry, build_registry
@@ -18,7 +17,7 @@ from server.net.vault import Vault
 from server.protocol.admin.doctor import DoctorReport, Finding
 from server.repositories.pool import Pool, open_pool
 from server.services import open_redis
-from server.settings import Settings, load
+from server.settings import Settings
 
 _COLOR = {"ok": "green", "warning": "yellow", "error": "red"}
 _MARK = {"ok": "ok", "warning": "look at", "error": "wrong"}
@@ -37,7 +36,7 @@ def doctor(*, client_id: int | None, data_dir: Path, as_json: bool) -> None:
     """
     log.configure("ERROR", "text")
     try:
-        with _settings(data_dir) as settings:
+        with settings_of(data_dir) as settings:
             told = asyncio.run(_examine(settings, client_id))
     except (SettingsError, Unavailable) as error:
         told = report([_failed("settings", error)], client_id=client_id)
@@ -49,18 +48,6 @@ def doctor(*, client_id: int | None, data_dir: Path, as_json: bool) -> None:
         _say(told)
     if not told.ok:
         raise click.exceptions.Exit(1)
-
-
-@contextmanager
-def _settings(data_dir: Path) -> Iterator[Settings]:
-    """Those of the environment; where it names no database, of the embedded services. Raises SettingsError."""
-    if os.environ.get("DATABASE_URL", "").strip():
-        yield load(os.environ)
-        return
-    given = {"secret_keys": secret_keys(data_dir)}
-    load(os.environ, **given, database_url="postgresql://", redis_url="redis://")
-    with embedded.services(data_dir) as services:
-        yield load(os.environ, **given, database_url=services.database_url, redis_url=services.redis_url)
 
 
 async def _examine(settings: Settings, client_id: int | None) -> DoctorReport:

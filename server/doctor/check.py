@@ -31,6 +31,11 @@ class Check(msgspec.Struct, frozen=True):
     look: Callable[[], Awaitable[list[Found]]]
 
 
+def counted(n: int, one: str, many: str) -> str:
+    """A number with what it counts: "1 person may", "1,234 people may"."""
+    return f"{n:,} {one if n == 1 else many}"
+
+
 def fine(says: str) -> Found:
     """Nothing needs to be done."""
     return Found("ok", says)

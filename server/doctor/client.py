@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
-from server.doctor.check import Found, fine, worth, wrong
+from server.doctor.check import Found, counted, fine, worth, wrong
 from server.errors import EgressError, Invalid
 from server.llm.registry import Registry
 from server.net.egress import Egress
@@ -45,7 +45,8 @@ async def standing(client: Client, pool: Pool) -> list[Found]:
     first = datetime.now(UTC).date().replace(day=1)
     async with reading(pool) as conn:
         used = await usage.messages_since(conn, client_id=client.id, start=first)
-    says = f"{used:,} of {client.monthly_messages:,} messages of this month are used"
+    messages = counted(client.monthly_messages, "message", "messages")
+    says = f"{used:,} of {messages} of this month {'is' if used == 1 else 'are'} used"
     if used >= client.monthly_messages:
         return [wrong(f"{says}: visitors get no answers until the 1st, UTC", "Choose a larger plan.")]
     if used >= NEARLY * client.monthly_messages:
@@ -67,7 +68,7 @@ async def origins(client: Client) -> list[Found]:
     hosts = {urlsplit(origin).hostname or "" for origin in client.allowed_origins}
     if not any(host == client.domain or host.endswith(f".{client.domain}") for host in hosts):
         found.append(worth(f"none of the origins is of {client.domain}", f"Add https://{client.domain}."))
-    return found or [fine(f"{len(client.allowed_origins)} origins are allowed")]
+    return found or [fine(f"{counted(len(client.allowed_origins), 'origin is', 'origins are')} allowed")]
 
 
 async def script(client: Client, pool: Pool) -> list[Found]:
@@ -85,7 +86,8 @@ async def script(client: Client, pool: Pool) -> list[Found]:
         found.append(worth(says, "Check that the script tag is still in the pages."))
     if strangers:
         says = f"pages of {', '.join(strangers[:3])} load the widget, which is not allowed there"
-        found.append(worth(says, "Add the origin if it is theirs."))
+        advice = "Add the origin if it is theirs." if len(strangers) == 1 else "Add the origins that are theirs."
+        found.append(worth(says, advice))
     return found or [fine(f"seen on {ours[0].origin} at {ours[0].seen_at:%Y-%m-%d %H:%M} UTC")]
 
 
@@ -93,7 +95,8 @@ async def model(client: Client, registry: Registry) -> list[Found]:
     """Whether the model that it chose would answer."""
     config, ignored = read_model(client.model_config)
     if ignored:
-        return [wrong(f"the model's {', '.join(ignored)} makes no sense and is ignored", "Set it anew.")]
+        says = "makes no sense and is ignored" if len(ignored) == 1 else "make no sense and are ignored"
+        return [wrong(f"the model's {', '.join(ignored)} {says}", "Set it anew.")]
     try:
         registry.check(config, at="model")
     except Invalid as error:
@@ -146,7 +149,8 @@ async def systems(client: Client, pool: Pool) -> list[Found]:
             found.append(wrong(f"{name}: {result.get('message', 'its last test failed')}", advice))
     if not rows:
         return [fine("no integrations are enabled")]
-    return found or [fine(f"{len(rows)} connections passed their last test, with {len(offered)} endpoints")]
+    passed = counted(len(rows), "connection passed its", "connections passed their")
+    return found or [fine(f"{passed} last test, with {counted(len(offered), 'endpoint', 'endpoints')}")]
 
 
 async def calls(client: Client, pool: Pool) -> list[Found]:
@@ -162,7 +166,8 @@ async def calls(client: Client, pool: Pool) -> list[Found]:
         if ended >= CALLS_LEAST and row.failed > FAILING * ended:
             says = f"the tool {row.tool_name} failed in {row.failed} of {ended} calls of the last day"
             found.append(wrong(says, "Make a test call: it shows what comes back."))
-    return found or [fine(f"{sum(row.calls for row in rows)} calls of tools in the last day")]
+    made = counted(sum(row.calls for row in rows), "call of a tool", "calls of tools")
+    return found or [fine(f"{made} in the last day")]
 
 
 async def _host(egress: Egress, root: str, what: str) -> Found | None:

@@ -10,7 +10,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from server.doctor.check import Found, fine, worth, wrong
+from server.doctor.check import Found, counted, fine, worth, wrong
 from server.errors import SecretUnreadable
 from server.llm import pricing
 from server.llm.pricing import Price
@@ -53,7 +53,7 @@ async def postgres(pool: Pool) -> list[Found]:
         return [wrong(f"PostgreSQL {health.version} is too old", "Use PostgreSQL 15 or newer.")]
     found = []
     if health.connections > CONNECTIONS_FULL * health.max_connections:
-        taken = f"{health.connections} of {health.max_connections} connections are taken"
+        taken = f"{counted(health.connections, 'connection is', 'connections are')} taken of {health.max_connections}"
         found.append(worth(taken, "Raise max_connections; an instance takes up to 20."))
     if ms > SLOW_MS:
         found.append(worth(f"a round trip takes {ms:.0f} ms", "Put database and servers into the same place."))
@@ -67,7 +67,7 @@ async def schema(settings: Settings) -> list[Found]:
     rows = await asyncio.to_thread(migrations.status, settings.database_url)
     missing = [row.name for row in rows if row.applied_at is None]
     if missing:
-        says = f"{len(missing)} migrations are missing, from {missing[0]} on"
+        says = f"{counted(len(missing), 'migration is', 'migrations are')} missing, from {missing[0]} on"
         return [wrong(says, "Run `frontdesk migrate up`.")]
     return [fine(f"all {len(rows)} migrations are applied")]
 
@@ -144,7 +144,8 @@ async def keys(pool: Pool, sealed_with: Vault) -> list[Found]:
     if closed:
         says = f"{len(closed)} of {looked} stored secrets cannot be opened, the first: {closed[0]}"
         return [wrong(says, "Put the key that they were sealed with back into FRONTDESK_SECRET_KEYS.")]
-    return [fine(f"{looked} stored secrets can be opened" if looked else "no secrets are stored")]
+    opened = counted(looked, "stored secret", "stored secrets")
+    return [fine(f"{opened} can be opened" if looked else "no secrets are stored")]
 
 
 async def people(pool: Pool) -> list[Found]:
@@ -154,7 +155,8 @@ async def people(pool: Pool) -> list[Found]:
     if not any(each.role == "owner" and each.status == "active" for each in staff):
         advice = "Run `frontdesk operator create --role owner --email you@example.com`."
         return [wrong("nobody may sign in to the console as owner", advice)]
-    return [fine(f"{sum(each.status == 'active' for each in staff)} people may sign in to the console")]
+    active = sum(each.status == "active" for each in staff)
+    return [fine(f"{counted(active, 'person', 'people')} may sign in to the console")]
 
 
 async def servers(pool: Pool) -> list[Found]:
@@ -170,8 +172,9 @@ async def servers(pool: Pool) -> list[Found]:
         found.append(worth(f"servers of versions {', '.join(sorted(versions))} run", "Restart those of the old one."))
     if blind := [row.instance for row in alive if row.figures.get("redis_away")]:
         says = f"{', '.join(blind)} cannot reach Redis"
-        found.append(worth(says, "Let that machine reach it: until then it asks Postgres instead, and is slower."))
-    return found or [fine(f"{len(alive)} instance{'' if len(alive) == 1 else 's'} of {alive[0].version} run")]
+        found.append(worth(says, "Let them reach it: what cannot asks Postgres instead, and is slower."))
+    run = "runs" if len(alive) == 1 else "run"
+    return found or [fine(f"{counted(len(alive), 'instance', 'instances')} of {alive[0].version} {run}")]
 
 
 async def kept(pool: Pool) -> list[Found]:

@@ -1,7 +1,8 @@
 """What a client chooses: how its widget looks, and which model answers. One place for what each field may be.
 
 The console writes these strictly, by `check_widget` and `check_model`. Whoever reads a stored row takes `read_widget`
-and `read_model`: a field that makes no sense is left at its default, the others stand.
+and `read_model`: a field that makes no sense is left at its default, the others stand. What was allowed to be written
+once is still read.
 """
 
 import re
@@ -20,6 +21,8 @@ ProviderName = Literal["openai", "anthropic", "ollama", "demo"]
 
 # What the widget shows at most; the rest would push the first message out of sight.
 MAX_SUGGESTIONS = 6
+# Hosts whose pictures pages served by https show without TLS.
+_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _COLOR = re.compile(r"#[0-9a-fA-F]{6}")
 # A name as providers give them: letters, digits and what stands between, `library/llama3.2:3b-q4` among them.
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
@@ -82,7 +85,7 @@ T = TypeVar("T", WidgetConfig, ModelConfig)
 
 def check_widget(given: WidgetConfig, *, at: str) -> WidgetConfig:
     """As it is stored: trimmed, without what is empty. Raises Invalid with the field below `at`."""
-    return _checked(_tidy_widget(given), _wrong_widget, at)
+    return _checked(_tidy_widget(given), _wrong_to_write, at)
 
 
 def check_model(given: ModelConfig, *, at: str) -> ModelConfig:
@@ -181,6 +184,16 @@ def _wrong_widget(given: WidgetConfig) -> Iterator[Wrong]:
             yield Wrong(field, "takes one line of text")
     if given.welcome_message is not None and not one_line(given.welcome_message.replace("\n", " ")):
         yield Wrong("welcome_message", "takes text without control characters")
+
+
+def _wrong_to_write(given: WidgetConfig) -> Iterator[Wrong]:
+    yield from _wrong_widget(given)
+    if given.logo_url is not None:
+        parts = urlsplit(given.logo_url)
+        if parts.scheme == "http" and parts.hostname not in _LOOPBACK:
+            yield Wrong(
+                "logo_url", "begins with http://, which pages served by https do not show; take an https:// address"
+            )
 
 
 def _wrong_model(given: ModelConfig) -> Iterator[Wrong]:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from server.errors import Invalid, Malformed, TooLarge
-from server.protocol import limits
+from server.protocol import choices, limits
 from server.protocol.operator import FromOperator, ToOperator
 from server.protocol.visitor import FromVisitor, ToVisitor
 
@@ -19,6 +19,7 @@ _from_operator: msgspec.json.Decoder[FromOperator] = msgspec.json.Decoder(FromOp
 _to_operator: msgspec.json.Decoder[ToOperator] = msgspec.json.Decoder(ToOperator)
 
 _AT = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_NO_CHOICE = re.compile(r"Invalid (?:enum )?value (?P<sent>.*)", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(?P<field>[^`]+)`")
 
 
@@ -56,11 +57,12 @@ def decode_query(given: dict[str, str], kind: type[T]) -> T:
     """The query of a URL, whose values are all text. Raises Invalid with the field, for an unknown one too."""
     known = {field.encode_name for field in msgspec.structs.fields(kind)}  # type: ignore[arg-type]  # T is a struct
     if unknown := sorted(set(given) - known):
-        raise Invalid(f"`{unknown[0]}` is not a parameter; there are {', '.join(sorted(known))}", field=unknown[0])
+        name = unknown[0][: choices.ECHO]
+        raise Invalid(f"`{name}` is not a parameter; there are {', '.join(sorted(known))}", field=name)
     try:
         return msgspec.convert(given, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error)) from None
+        raise _invalid(str(error), kind, given) from None
 
 
 def _decode_frame(decoder: msgspec.json.Decoder[T], raw: str) -> T:
@@ -75,7 +77,7 @@ def _decode(decoder: msgspec.json.Decoder[T], raw: bytes | str) -> T:
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error)) from None
+        raise _invalid(str(error), decoder.type, raw) from None
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise Malformed(f"not a JSON object: {error}", code="malformed") from None
 
@@ -97,8 +99,8 @@ def _check_depth(raw: bytes | str) -> None:
             depth -= 1
 
 
-def _invalid(reason: str) -> Invalid:
-    """Turns msgspec's sentence into ours: `field` apart, the reason without the path."""
+def _invalid(reason: str, kind: Any, given: bytes | str | dict[str, str]) -> Invalid:
+    """Turns msgspec's sentence into ours: `field` apart, the reason without the path. `given` is what was no `kind`."""
     field = ""
     if at := _AT.search(reason):
         field = at["path"]
@@ -108,4 +110,22 @@ def _invalid(reason: str) -> Invalid:
         return Invalid(f"`{field}` is missing", code="missing", field=field)
     if reason.startswith("Invalid value ") and field in {"type", ""}:
         return Invalid("unknown frame type", code="unknown_type", field="type")
+    if no_choice := _NO_CHOICE.fullmatch(reason):
+        return _no_choice(field, no_choice["sent"], kind, given)
     return Invalid(f"`{field or 'body'}`: {reason[:1].lower()}{reason[1:]}", field=field or None)
+
+
+def _no_choice(field: str, written: str, kind: Any, given: bytes | str | dict[str, str]) -> Invalid:
+    """Only what was refused is read a second time."""
+    sent: object = given
+    if not isinstance(given, dict):
+        try:
+            sent = msgspec.json.decode(given)
+        except (msgspec.DecodeError, RecursionError, UnicodeError):
+            # Broken behind the wrong value; that is said first.
+            sent = None
+    may_be = choices.allowed(kind, field, sent)
+    # Text stands in quotes there, whatever is in it; numbers do not.
+    shown = choices.echo(written[1:-1]) if written.startswith("'") else written[: choices.ECHO]
+    reason = f"it is one of {', '.join(may_be)}" if may_be else "it cannot be that"
+    return Invalid(f"`{field or 'body'}` is {shown}; {reason}", field=field or None)

@@ -12,8 +12,8 @@ from server.repositories.pool import Conn
 class AnsweredTurn(msgspec.Struct, frozen=True):
     """`question` and `answer` are None once retention removed them, `answer` also where there is none.
 
-    Tokens and `cost` (US dollars) are the answer's. `model_calls` counts the raw calls that were kept, `tool_calls`
-    those that a model made.
+    Model, tokens and `cost` (US dollars) are the answer's, or what a turn without one used. `model_calls` counts the
+    raw calls that were kept, `tool_calls` those that a model made.
     """
 
     id: int
@@ -53,9 +53,11 @@ async def page(
         await cursor.execute(
             """
             select t.id, t.public_id, t.client_id, t.conversation_id, c.public_id as conversation_public_id, c.channel,
-                   t.status, t.error, t.created_at, t.finished_at, q.content as question, a.content as answer, a.model,
-                   coalesce(a.tokens_input, 0) as tokens_input, coalesce(a.tokens_output, 0) as tokens_output,
-                   coalesce(a.cost, 0) as cost,
+                   t.status, t.error, t.created_at, t.finished_at, q.content as question, a.content as answer,
+                   coalesce(a.model, t.model) as model,
+                   coalesce(a.tokens_input, t.tokens_input, 0) as tokens_input,
+                   coalesce(a.tokens_output, t.tokens_output, 0) as tokens_output,
+                   coalesce(a.cost, t.cost, 0) as cost,
                    (
                        select count(*) from model_traffic x where x.client_id = t.client_id and x.turn_id = t.id
                    ) as model_calls,
@@ -86,9 +88,11 @@ async def of_any(conn: Conn, *, public_id: str) -> AnsweredTurn | None:
         await cursor.execute(
             """
             select t.id, t.public_id, t.client_id, t.conversation_id, c.public_id as conversation_public_id, c.channel,
-                   t.status, t.error, t.created_at, t.finished_at, q.content as question, a.content as answer, a.model,
-                   coalesce(a.tokens_input, 0) as tokens_input, coalesce(a.tokens_output, 0) as tokens_output,
-                   coalesce(a.cost, 0) as cost,
+                   t.status, t.error, t.created_at, t.finished_at, q.content as question, a.content as answer,
+                   coalesce(a.model, t.model) as model,
+                   coalesce(a.tokens_input, t.tokens_input, 0) as tokens_input,
+                   coalesce(a.tokens_output, t.tokens_output, 0) as tokens_output,
+                   coalesce(a.cost, t.cost, 0) as cost,
                    (
                        select count(*) from model_traffic x where x.client_id = t.client_id and x.turn_id = t.id
                    ) as model_calls,

@@ -16,8 +16,9 @@ RESPONSE_CHARACTERS = 16_000
 
 
 class TurnRecord(msgspec.Struct, frozen=True):
-    """`message_public_id` is what it answers, `answer_id` its answer: model, tokens and `cost` (US dollars) are that
-    message's, None where it left none. `started_at` is when it was first begun."""
+    """`message_public_id` is what it answers, `answer_id` its answer. Model, tokens and `cost` (US dollars) are the
+    answer's; where there is none, what the turn used by its end: None while it runs, and where nothing was paid.
+    `started_at` is when it was first begun."""
 
     id: int
     public_id: str
@@ -65,7 +66,10 @@ async def page(conn: Conn, *, client_id: int, conversation_id: int, before: str 
         await cursor.execute(
             """
             select t.id, t.public_id, t.client_id, q.public_id as message_public_id, t.answer_id, t.status,
-                   t.attempts, t.error, a.model, a.tokens_input, a.tokens_output, a.cost, t.created_at as queued_at,
+                   t.attempts, t.error, coalesce(a.model, t.model) as model,
+                   coalesce(a.tokens_input, t.tokens_input) as tokens_input,
+                   coalesce(a.tokens_output, t.tokens_output) as tokens_output,
+                   coalesce(a.cost, t.cost) as cost, t.created_at as queued_at,
                    coalesce(s.started_at, case when t.attempts > 0 then t.created_at end) as started_at,
                    t.finished_at
             from turns t

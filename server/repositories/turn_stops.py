@@ -3,7 +3,7 @@
 from psycopg.rows import class_row
 
 from server.repositories.pool import Conn
-from server.repositories.turns import Turn
+from server.repositories.turns import Paid, Turn, columns_of
 
 
 async def unended(conn: Conn, *, client_id: int, conversation_id: int) -> list[Turn]:
@@ -24,10 +24,19 @@ async def unended(conn: Conn, *, client_id: int, conversation_id: int) -> list[T
         return await cursor.fetchall()
 
 
-async def stop_all(conn: Conn, *, client_id: int, conversation_id: int, error: str, begun: bool = True) -> list[Turn]:
+async def stop_all(
+    conn: Conn,
+    *,
+    client_id: int,
+    conversation_id: int,
+    error: str,
+    begun: bool = True,
+    spoke: int | None = None,
+    paid: Paid | None = None,
+) -> list[Turn]:
     """Stops all, as `turns.stop` does one; `error` says why. Oldest first. Without `begun` only those that never began.
 
-    The caller holds the conversation's lock.
+    `paid` is what the turn with the id `spoke` used. The caller holds the conversation's lock.
     """
     async with conn.cursor(row_factory=class_row(Turn)) as cursor:
         # A turn that an instance gave back is queued again, with a gen above 1: it has begun.
@@ -35,7 +44,11 @@ async def stop_all(conn: Conn, *, client_id: int, conversation_id: int, error: s
             """
             with stopped as (
                 update turns
-                set status = 'stopped', error = %(error)s, gen = gen + 1, lease_until = null, finished_at = now()
+                set status = 'stopped', error = %(error)s, gen = gen + 1, lease_until = null, finished_at = now(),
+                    model = case when id = %(spoke)s::bigint then %(model)s::text end,
+                    tokens_input = case when id = %(spoke)s::bigint then %(tokens_input)s::integer end,
+                    tokens_output = case when id = %(spoke)s::bigint then %(tokens_output)s::integer end,
+                    cost = case when id = %(spoke)s::bigint then %(cost)s::numeric end
                 where client_id = %(client_id)s and conversation_id = %(conversation_id)s
                   and status in ('queued', 'running') and (%(begun)s or (status = 'queued' and gen = 1))
                 returning id, public_id, conversation_id, client_id, message_id, answer_id, status, gen, owner,
@@ -45,6 +58,13 @@ async def stop_all(conn: Conn, *, client_id: int, conversation_id: int, error: s
                    attempts, deadline, error
             from stopped order by id
             """,
-            {"client_id": client_id, "conversation_id": conversation_id, "error": error, "begun": begun},
+            {
+                "client_id": client_id,
+                "conversation_id": conversation_id,
+                "error": error,
+                "begun": begun,
+                "spoke": spoke,
+                **columns_of(paid),
+            },
         )
         return await cursor.fetchall()

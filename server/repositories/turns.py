@@ -6,6 +6,7 @@ transaction began: a process that slept in between must not pass for alive.
 
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 
 import msgspec
 from psycopg import AsyncCursor
@@ -30,6 +31,15 @@ class Turn(msgspec.Struct, frozen=True):
     attempts: int
     deadline: datetime | None
     error: str | None
+
+
+class Paid(msgspec.Struct, frozen=True):
+    """What a turn's calls of models used together, by the `model` that it asked last. `cost` in US dollars."""
+
+    model: str
+    tokens_input: int
+    tokens_output: int
+    cost: Decimal
 
 
 class Orphan(msgspec.Struct, frozen=True):
@@ -187,6 +197,31 @@ async def claim_next(
         return await cursor.fetchone()
 
 
+class Waiting(msgspec.Struct, frozen=True):
+    """Whether a turn of a conversation waits to be begun."""
+
+    waits: bool
+
+
+async def waiting(conn: Conn, *, client_id: int, conversation_id: int) -> AsyncCursor[Waiting]:
+    """Whether a turn of the conversation waits to be begun. Asked for and not awaited: fetch it after the commit.
+
+    Whoever holds the conversation's row is told what stays true until then: turns are made under its lock.
+    """
+    cursor = conn.cursor(row_factory=class_row(Waiting))
+    # Turns that wait are few, and have an index of their own.
+    await cursor.execute(
+        """
+        select exists (
+            select from turns
+            where client_id = %(client_id)s and conversation_id = %(conversation_id)s and status = 'queued'
+        ) as waits
+        """,
+        {"client_id": client_id, "conversation_id": conversation_id},
+    )
+    return cursor
+
+
 async def orphans(
     conn: Conn, *, dead: list[str], spared: list[str], held: list[int], lease_s: float, limit: int
 ) -> list[Orphan]:
@@ -328,31 +363,56 @@ async def fence(conn: Conn, *, client_id: int, turn_id: int, gen: int, owner: st
     return await cursor.fetchone() is not None
 
 
-async def finish(conn: Conn, *, client_id: int, turn_id: int, gen: int, status: str, error: str | None = None) -> None:
+async def finish(
+    conn: Conn,
+    *,
+    client_id: int,
+    turn_id: int,
+    gen: int,
+    status: str,
+    error: str | None = None,
+    paid: Paid | None = None,
+) -> None:
     """`done` or `failed`. Changes nothing when the gen is not this one or the turn does not run; see `fence`."""
     # The owner stays on the row, for whoever reads the log.
     await conn.execute(
         """
-        update turns set status = %(status)s, error = %(error)s, lease_until = null, finished_at = now()
+        update turns
+        set status = %(status)s, error = %(error)s, lease_until = null, finished_at = now(), model = %(model)s,
+            tokens_input = %(tokens_input)s, tokens_output = %(tokens_output)s, cost = %(cost)s
         where client_id = %(client_id)s and id = %(turn_id)s and gen = %(gen)s and status = 'running'
         """,
-        {"client_id": client_id, "turn_id": turn_id, "gen": gen, "status": status, "error": error},
+        {"client_id": client_id, "turn_id": turn_id, "gen": gen, "status": status, "error": error, **columns_of(paid)},
     )
 
 
-async def stop(conn: Conn, *, client_id: int, conversation_id: int, public_id: str) -> Turn | None:
+def columns_of(paid: Paid | None) -> dict[str, str | int | Decimal | None]:
+    """As parameters of the statement that ends a turn."""
+    return {name: getattr(paid, name, None) for name in Paid.__struct_fields__}
+
+
+async def stop(
+    conn: Conn, *, client_id: int, conversation_id: int, public_id: str, paid: Paid | None = None
+) -> Turn | None:
     """Stops a queued or running turn and takes its owner's right to write. None when it had ended already."""
     async with conn.cursor(row_factory=class_row(Turn)) as cursor:
         # gen + 1: whoever writes it now changes nothing any more.
         await cursor.execute(
             """
-            update turns set status = 'stopped', gen = gen + 1, lease_until = null, finished_at = now()
+            update turns
+            set status = 'stopped', gen = gen + 1, lease_until = null, finished_at = now(), model = %(model)s,
+                tokens_input = %(tokens_input)s, tokens_output = %(tokens_output)s, cost = %(cost)s
             where client_id = %(client_id)s and conversation_id = %(conversation_id)s and public_id = %(public_id)s
               and status in ('queued', 'running')
             returning id, public_id, conversation_id, client_id, message_id, answer_id, status, gen, owner,
                       lease_until, attempts, deadline, error
             """,
-            {"client_id": client_id, "conversation_id": conversation_id, "public_id": public_id},
+            {
+                "client_id": client_id,
+                "conversation_id": conversation_id,
+                "public_id": public_id,
+                **columns_of(paid),
+            },
         )
         return await cursor.fetchone()
 

@@ -13,6 +13,7 @@ from server.llm.pricing import Price
 from server.llm.provider import Usage
 from server.repositories import prices
 from server.repositories.pool import Pool, reading
+from server.repositories.turns import Paid
 from server.turns.turn import Spent
 
 logger = log.get("turns")
@@ -31,6 +32,12 @@ class Bill(msgspec.Struct, frozen=True):
     def nothing(cls) -> "Bill":
         """For a call that reached no model."""
         return cls(Usage(input=0, output=0), Decimal(0))
+
+    def paid(self, model: str) -> Paid | None:
+        """As it is kept with the turn, by the `model` that it asked last. None where nothing was."""
+        if not (self.usage.input or self.usage.output or self.cost):
+            return None
+        return Paid(model, self.usage.input, self.usage.output, self.cost)
 
     def __add__(self, other: "Bill") -> "Bill":
         mine, theirs = self.usage, other.usage

@@ -37,23 +37,23 @@ class Ending:
 
     async def write(
         self, job: Job, turn: Turn, *, provider: str, model: str, history: list[CachedMessage] | None
-    ) -> None:
+    ) -> bool:
         """Writes the outcome, once Postgres is there. `history` is what the model read, if it was asked.
 
-        Raises FenceLost.
+        Whether another turn of the conversation may wait. Raises FenceLost.
         """
         outcome = turn.outcome
         if outcome is None:
             raise RuntimeError("a turn ended without an outcome")
 
-        async def commit() -> int:
+        async def commit() -> tuple[int, bool]:
             bill = await self._accounting.total(turn.spent, provider=provider, model=model, day=job.at.date())
             return await self._commit(job, outcome, bill, model)
 
-        async def committed() -> int | None:
-            return _UNHEARD if await self._ended(job) else None
+        async def committed() -> tuple[int, bool] | None:
+            return (_UNHEARD, True) if await self._ended(job) else None
 
-        total = await self._writer.insist(job, commit, written=committed)
+        total, waits = await self._writer.insist(job, commit, written=committed)
         self._live.drop(job.turn.public_id, job.turn.gen)
         metrics.TURNS.labels("done" if isinstance(outcome, Completed) else "failed").inc()
         # Only if it is all there is: no question came meanwhile, or the next reader would take the context for whole.
@@ -61,6 +61,7 @@ class Ending:
             said = [*history, CachedMessage("assistant", outcome.text)]
             context = CachedContext(job.client.id, total, said, job.at)
             await self._cache.put(session_id=job.conversation.session_id, context=context)
+        return waits
 
     async def _ended(self, job: Job) -> bool:
         """Whether this gen wrote an end. A stop and a takeover raise it."""
@@ -68,13 +69,14 @@ class Ending:
             row = await turns.find(conn, client_id=job.client.id, public_id=job.turn.public_id)
         return row is not None and row.gen == job.turn.gen and row.status in {"done", "failed"}
 
-    async def _commit(self, job: Job, outcome: Completed | Failed, bill: Bill, model: str) -> int:
-        """One transaction: the answer, its cost, the event, the turn's end. The number of messages after it."""
+    async def _commit(self, job: Job, outcome: Completed | Failed, bill: Bill, model: str) -> tuple[int, bool]:
+        """One transaction: the answer, its cost, the event, the turn's end. The number of messages after it, and
+        whether another turn waits."""
         async with self._writer.fenced(job) as entry:
             if isinstance(outcome, Completed):
                 await self._complete(entry, job, outcome, model, bill)
             else:
-                await self._fail(entry, job, outcome)
+                await self._fail(entry, job, outcome, model, bill)
             await count(
                 entry.conn,
                 job.conversation,
@@ -84,7 +86,10 @@ class Ending:
                 tokens_output=bill.usage.output,
                 cost=bill.cost,
             )
-            return entry.total_messages
+            asked = await turns.waiting(entry.conn, client_id=job.client.id, conversation_id=job.conversation.id)
+            total = entry.total_messages
+        told = await asked.fetchone()
+        return total, told is None or told.waits
 
     async def _complete(self, entry: Entry, job: Job, outcome: Completed, model: str, bill: Bill) -> None:
         row, seq = job.turn, entry.next_seq
@@ -112,11 +117,18 @@ class Ending:
             tokens_output=bill.usage.output,
             cost=bill.cost,
         )
-        await turns.finish(entry.conn, client_id=job.client.id, turn_id=row.id, gen=row.gen, status="done")
+        await turns.finish(
+            entry.conn,
+            client_id=job.client.id,
+            turn_id=row.id,
+            gen=row.gen,
+            status="done",
+            paid=bill.paid(model),
+        )
         frame = MessageCompleted(seq=seq, turn_id=row.public_id, message=message)
         entry.append(frame, turn_id=row.id, gen=row.gen, message=True)
 
-    async def _fail(self, entry: Entry, job: Job, outcome: Failed) -> None:
+    async def _fail(self, entry: Entry, job: Job, outcome: Failed, model: str, bill: Bill) -> None:
         row = job.turn
         logger.warning(
             "turn failed", turn=row.public_id, client=job.client.id, code=outcome.code, reason=outcome.reason
@@ -128,6 +140,7 @@ class Ending:
             gen=row.gen,
             status="failed",
             error=f"{outcome.code}: {outcome.reason}"[:REASON_CHARACTERS],
+            paid=bill.paid(model),
         )
         # Tools that were cut off by the turn's end.
         await tool_executions.abandon(entry.conn, client_id=job.client.id, turn_id=row.id, error=outcome.code)

@@ -84,8 +84,8 @@ class Engine:
         self._models = models
         self._traffic = traffic
 
-    async def run(self, job: Job) -> None:
-        """From the claimed turn to its committed end.
+    async def run(self, job: Job) -> bool:
+        """From the claimed turn to its committed end. Whether another turn of the conversation may wait.
 
         Raises FenceLost when somebody else took it over, Interrupted when it must be begun again.
         """
@@ -135,7 +135,7 @@ class Engine:
             turn.broke(type(error).__name__)
         history = prepared.history if prepared else None
         model = asking.model if prepared else ""
-        await self._ending.write(job, turn, provider=asking.provider.name, model=model, history=history)
+        return await self._ending.write(job, turn, provider=asking.provider.name, model=model, history=history)
 
     def forget(self, job: Job) -> None:
         """Lets go of what is kept here of a turn that this instance does not run any more."""

@@ -1,7 +1,7 @@
 """Ends turns before their answer is whole: by the visitor's stop, by an operator's, by a person who takes over.
 
 One way for all: gen + 1, so that whoever runs the turn writes nothing any more; what visitors were shown is kept as a
-stopped message, with what it cost; what its tools left open is closed.
+stopped message; what it cost is kept, also where nothing was shown; what its tools left open is closed.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,6 +19,7 @@ from server.protocol.visitor import TurnStopped
 from server.repositories import messages, tool_executions, turn_stops, turns
 from server.repositories.conversations import Conversation
 from server.repositories.pool import Pool, reading
+from server.repositories.turns import Paid
 from server.repositories.turns import Turn as TurnRow
 from server.turns.accounting import Accounting, Bill
 from server.turns.counting import count
@@ -28,18 +29,20 @@ from server.turns.supervisor import Supervisor
 # A turn may begin between the look and the lock, and has to be asked to hold too; more than one at a time is a storm.
 TRIES = 3
 
-# Stops what is to be stopped, in the open transaction: the turns as they are now.
-Stop = Callable[[Entry], Awaitable[list[TurnRow]]]
+# Stops what is to be stopped, in the open transaction, and writes to the turn that was speaking what it used: the turns
+# as they are now.
+Stop = Callable[[Entry, "Said | None"], Awaitable[list[TurnRow]]]
 # What else happens in the transaction, after the turns' ends: events, the audit. What it raises undoes them.
 Then = Callable[[Entry, list[TurnRow]], Awaitable[None]]
 
 
 class Said(msgspec.Struct, frozen=True):
-    """What a turn had said when it was asked to hold, and what that cost."""
+    """What a turn had said when it was asked to hold, if anything, and what it used until then."""
 
     turn: TurnRow
     live: LiveText | None
     bill: Bill
+    paid: Paid | None
 
 
 class _Begun(Exception):
@@ -72,9 +75,13 @@ class Stopping:
         `error` says why, to whoever reads the record of its tools. The conversation's next turn may begin.
         """
 
-        async def stop(entry: Entry) -> list[TurnRow]:
+        async def stop(entry: Entry, said: Said | None) -> list[TurnRow]:
             row = await turns.stop(
-                entry.conn, client_id=conversation.client_id, conversation_id=conversation.id, public_id=turn_id
+                entry.conn,
+                client_id=conversation.client_id,
+                conversation_id=conversation.id,
+                public_id=turn_id,
+                paid=None if said is None else said.paid,
             )
             return [] if row is None else [row]
 
@@ -90,9 +97,14 @@ class Stopping:
     async def all(self, conversation: Conversation, *, error: str, then: Then) -> None:
         """Ends every turn of the conversation; `then` makes sure, in the same transaction, that none begins again."""
 
-        async def stop(entry: Entry) -> list[TurnRow]:
+        async def stop(entry: Entry, said: Said | None) -> list[TurnRow]:
             return await turn_stops.stop_all(
-                entry.conn, client_id=conversation.client_id, conversation_id=conversation.id, error=error
+                entry.conn,
+                client_id=conversation.client_id,
+                conversation_id=conversation.id,
+                error=error,
+                spoke=None if said is None else said.turn.id,
+                paid=None if said is None else said.paid,
             )
 
         await self._end(conversation, stop, then, error=error)
@@ -100,7 +112,7 @@ class Stopping:
     async def waiting(self, conversation: Conversation, *, error: str, then: Then) -> None:
         """The same for turns that wait and never began: one that answers goes on."""
 
-        async def stop(entry: Entry) -> list[TurnRow]:
+        async def stop(entry: Entry, _said: Said | None) -> list[TurnRow]:
             return await turn_stops.stop_all(
                 entry.conn, client_id=conversation.client_id, conversation_id=conversation.id, error=error, begun=False
             )
@@ -137,16 +149,19 @@ class Stopping:
             return
         async with self._quiet.held(turn) as live:
             # A text of an older gen than the one that runs was taken back when that began.
-            said = live if live is not None and live.gen == _spoken_by(turn) and live.text.strip() else None
-            yield Said(turn, said, await self._bill(said) if said is not None else Bill.nothing())
+            said = live if live is not None and live.gen == _spoken_by(turn) else None
+            bill = await self._bill(said) if said is not None else Bill.nothing()
+            paid = bill.paid(said.model) if said is not None else None
+            yield Said(turn, said if said is not None and said.text.strip() else None, bill, paid)
 
     async def _write(self, entry: Entry, stop: Stop, then: Then, said: Said | None, *, error: str) -> list[TurnRow]:
         await entry.locked()
-        rows, kept = await stop(entry), False
+        rows, ended, kept = await stop(entry, said), False, False
         for row in rows:
             mine = said is not None and (row.id, row.gen) == (said.turn.id, said.turn.gen + 1)
             if not mine and _was_begun(row):
                 raise _Begun
+            ended = ended or mine
             await tool_executions.abandon(entry.conn, client_id=row.client_id, turn_id=row.id, error=error)
             message: Message | None = None
             if said is not None and mine and said.live is not None:
@@ -158,8 +173,8 @@ class Stopping:
                 message=message is not None,
             )
         await then(entry, rows)
-        if kept and said is not None:
-            await _count(entry, said.bill)
+        if said is not None and (kept or (ended and said.paid is not None)):
+            await _count(entry, said.bill, messages=1 if kept else 0)
         return rows
 
     def _announce(self, rows: list[TurnRow]) -> None:
@@ -226,13 +241,13 @@ async def _keep(entry: Entry, row: TurnRow, said: LiveText, bill: Bill) -> Messa
     return message
 
 
-async def _count(entry: Entry, bill: Bill) -> None:
+async def _count(entry: Entry, bill: Bill, *, messages: int) -> None:
     """After all else: see `usage.record`."""
     await count(
         entry.conn,
         entry.conversation,
         day=entry.at.date(),
-        messages=1,
+        messages=messages,
         tokens_input=bill.usage.input,
         tokens_output=bill.usage.output,
         cost=bill.cost,

@@ -157,8 +157,9 @@ class Supervisor:
         task.add_done_callback(self._background.discard)
 
     async def _run(self, job: Job) -> None:
+        waits = True
         try:
-            await self._engine.run(job)
+            waits = await self._engine.run(job)
         except FenceLost as error:
             logger.info("turn left to somebody else", turn=job.turn.public_id, reason=error.message)
         except Interrupted as error:
@@ -175,7 +176,8 @@ class Supervisor:
                 del self._running[job.turn.public_id]
                 self._engine.forget(job)
             metrics.TURNS_RUNNING.set(len(self._running))
-        self.next(client_id=job.client.id, conversation_id=job.conversation.id)
+        if waits:
+            self.next(client_id=job.client.id, conversation_id=job.conversation.id)
         self._later(self._tidy(job))
 
     async def _tidy(self, job: Job) -> None:

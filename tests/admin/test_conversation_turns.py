@@ -1,13 +1,16 @@
 """What the AI did, turn by turn, as the console reads it."""
 
-from server.protocol.visitor import TurnFailed
+from decimal import Decimal
+
+from server.protocol.visitor import TurnFailed, TurnStop, TurnStopped
 from tests.admin.console import BASE, Console
 from tests.admin.talking import get, refused, signed_in
-from tests.flows.support import Desk
+from tests.flows.support import Desk, Shop
 from tests.flows.tooling import add_tool, use
 from tests.tools.webhook_server import WebhookServer, says
 from tests.wire_servers import Answer, Failure, WireServer
 
+BILL = ("model", "tokens_input", "tokens_output", "cost")
 NEEDS = {f"GET {BASE}/conversations/{{conversation_id}}/turns": "operator"}
 
 
@@ -56,6 +59,55 @@ async def test_a_huge_response_is_cut(desk: Desk, console: Console, model: WireS
     assert len(answer.content) < 30_000
     [call] = answer.json()["rows"][0]["calls"]
     assert "items left out" in str(call["response"])
+
+
+async def used(desk: Desk, shop: Shop) -> tuple[int, int, Decimal]:
+    """What the client's days say it used."""
+    [row] = await desk.rows(
+        "select tokens_input, tokens_output, cost_estimate from api_usage where client_id = %s", shop.id
+    )
+    return row[0], row[1], row[2]
+
+
+async def test_what_a_failed_turn_cost(desk: Desk, console: Console, model: WireServer, webhook: WebhookServer) -> None:
+    """A call of the model that was paid before the turn failed is told by the turn, and is in the day's usage."""
+    shop = await desk.shop()
+    await add_tool(desk, shop, webhook.url, "look_up")
+    model.script(
+        Answer("Let me look.", tools=(use("look_up", item="olives"),), usage=(500, 50, 0)),
+        *(Failure(status=400) for _ in range(5)),
+    )
+    webhook.script(says({"stock": 3}))
+    async with desk.visit(shop) as (tab, welcome):
+        await tab.say("Any olives?")
+        assert isinstance(await tab.end(), TurnFailed)
+    [turn] = (await get(console, f"/conversations/{welcome.conversation_id}/turns"))["rows"]
+    assert (turn["status"], turn["tokens_input"], turn["tokens_output"]) == ("failed", 500, 50)
+    assert turn["model"] and float(turn["cost"]) > 0
+    truth = await get(console, f"/turns/{turn['turn_id']}")
+    assert [truth[name] for name in BILL] == [turn[name] for name in BILL]
+    assert await used(desk, shop) == (500, 50, Decimal(turn["cost"]))
+
+
+async def test_what_a_turn_cost_that_was_stopped_before_its_first_word(
+    desk: Desk, console: Console, model: WireServer
+) -> None:
+    """Its prompt was read, so it costs, as that of an answer that was cut off does."""
+    shop = await desk.shop()
+    model.script(Answer("late", first_byte_after_s=30))
+    async with desk.visit(shop) as (tab, welcome):
+        await tab.say("Hello")
+        await model.wait_for_requests(1)
+        path = f"/conversations/{welcome.conversation_id}/turns"
+        [running] = (await get(console, path))["rows"]
+        assert [running[name] for name in BILL] == [None] * 4
+        await tab.send(TurnStop(turn_id=running["turn_id"]))
+        ended = await tab.end()
+    assert isinstance(ended, TurnStopped) and ended.message is None
+    [turn] = (await get(console, path))["rows"]
+    assert turn["status"] == "stopped" and turn["model"]
+    assert turn["tokens_input"] > 0 and turn["tokens_output"] == 0 and float(turn["cost"]) > 0
+    assert await used(desk, shop) == (turn["tokens_input"], 0, Decimal(turn["cost"]))
 
 
 async def test_pages_and_a_failure(desk: Desk, console: Console, model: WireServer) -> None:

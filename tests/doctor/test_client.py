@@ -93,6 +93,7 @@ async def test_its_standing(means: Means, services: Services, shop: Shop) -> Non
         (["http://localhost:8000"], [("warning", "none of the origins is of pizza.example")]),
         (["https://notpizza.example"], [("warning", "none of the origins is of pizza.example")]),
         (["https://shop.pizza.example", "http://127.0.0.1:8000"], [("ok", "2 origins are allowed")]),
+        (["https://shop.pizza.example"], [("ok", "1 origin is allowed")]),
     ],
 )
 async def test_origins(
@@ -176,7 +177,7 @@ async def test_connections(means: Means, services: Services, shop: Shop) -> None
         assert says((await found(means, shop))["integrations"]) == [("warning", f"{name} was never tested")]
         for result, expected in (
             ({"ok": False, "message": "It is shut.", "advice": "Open it."}, ("error", f"{name}: It is shut.")),
-            ({"ok": True}, ("ok", "1 connections passed their last test, with 0 endpoints")),
+            ({"ok": True}, ("ok", "1 connection passed its last test, with 0 endpoints")),
         ):
             await integrations.record_test(conn, client_id=shop.id, integration_id=row.id, result=result)
             assert says((await found(means, shop))["integrations"]) == [expected]

@@ -93,7 +93,7 @@ async def test_missing_migrations(means: Means) -> None:
     migrations.downgrade(means.settings.database_url)
     findings = await found(means)
     assert findings["migrations"].status == "error"
-    assert findings["migrations"].says == "1 migrations are missing, from 0044.retention on"
+    assert findings["migrations"].says == "1 migration is missing, from 0045.turn-bill on"
     assert findings["migrations"].advice == "Run `frontdesk migrate up`."
     assert "people" not in findings
     migrations.upgrade(means.settings.database_url)
@@ -158,7 +158,7 @@ async def test_another_key(means: Means, services: Services) -> None:
     """Secrets that were sealed with a key that is not there any more, and whose."""
     shop = await new_shop(services)
     await add_tool(services, shop, "https://n8n.example/x", "look_up")
-    assert (await found(means))["secrets"].says == "1 stored secrets can be opened"
+    assert (await found(means))["secrets"].says == "1 stored secret can be opened"
     findings = await found(msgspec.structs.replace(means, vault=Vault(("another key of 32 characters and more",))))
     assert findings["secrets"].status == "error"
     assert findings["secrets"].says.endswith(f"the first: client {shop.id}, tool look_up")

@@ -75,6 +75,35 @@ def test_what_is_right_is_kept() -> None:
     assert read_model({}) == (ModelConfig(), [])
 
 
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("https://www.example.com/logo.svg", True),
+        ("/demo/pizza/logo.svg", True),
+        ("http://localhost:8000/logo.svg", True),
+        ("http://127.0.0.1/logo.svg", True),
+        ("http://[::1]:8000/logo.svg", True),
+        ("http://www.example.com/logo.svg", False),
+        ("HTTP://www.example.com/logo.svg", False),
+        ("http://localhost.example.com/logo.svg", False),
+        ("http://10.0.0.1/logo.svg", False),
+    ],
+)
+def test_a_logo_without_tls(url: str, allowed: bool) -> None:
+    """It is refused, because pages served by https do not show it; one that was stored before is still read."""
+    looks = msgspec.convert({**LOOKS, "logo_url": url}, WidgetConfig)
+    assert read_widget({**LOOKS, "logo_url": url}) == (looks, [])
+    if allowed:
+        assert check_widget(looks, at="widget") == looks
+        return
+    with pytest.raises(Invalid) as refusal:
+        check_widget(looks, at="widget")
+    assert refusal.value.field == "widget.logo_url"
+    assert (
+        refusal.value.message.startswith("`widget.logo_url` begins with http://") and "https" in refusal.value.message
+    )
+
+
 def test_what_is_empty_is_left_out() -> None:
     """A form sends empty texts; none of them is stored."""
     empty = WidgetConfig(

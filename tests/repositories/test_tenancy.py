@@ -139,6 +139,7 @@ NAMES_ROWS: list[tuple[Call, Arguments]] = [
     (turns.find, lambda w: {"public_id": w.turn_public_id}),
     (turns.find_by_message, lambda w: {**_cnv(w), "message_public_id": w.question}),
     (turns.running, _cnv),
+    (turns.waiting, lambda w: {"conversation_id": w.queued_cnv}),
     (
         turns.claim_next,
         lambda w: {"conversation_id": w.queued_cnv, "owner": "ins_b", "lease_s": 15, "deadline_s": 120},

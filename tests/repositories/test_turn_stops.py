@@ -1,13 +1,16 @@
 """The end of all that has not ended in a conversation."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from server.repositories import turn_stops, turns
+from server.repositories import turn_records, turn_stops, turns
 from server.repositories.pool import Pool, reading, unit_of_work
 from tests.repositories.conftest import Shop
 from tests.repositories.world import another_conversation, ask, say
+
+PAID = turns.Paid("m1", 500, 50, Decimal("0.25"))
 
 
 @pytest.mark.parametrize("begun", [True, False])
@@ -30,11 +33,14 @@ async def test_all_of_them(pool: Pool, pizza: Shop, begun: bool) -> None:
             (made[2], "queued"),
         ]
     async with unit_of_work(pool) as conn:
-        stopped = await turn_stops.stop_all(conn, **where, error="taken", begun=begun)
+        running = unended[0].id
+        stopped = await turn_stops.stop_all(conn, **where, error="taken", begun=begun, spoke=running, paid=PAID)
     expected = [(made[0], 2, "ins_a"), (made[1], 3, None), (made[2], 2, None)]
     assert [(row.public_id, row.gen, row.owner) for row in stopped] == (expected if begun else expected[2:])
     assert {(row.status, row.error, row.lease_until) for row in stopped} == {("stopped", "taken", None)}
     async with unit_of_work(pool) as conn:
+        used = {each.public_id: each.cost for each in await turn_records.page(conn, **where, before=None, limit=9)}
+        assert used == {made[0]: PAID.cost if begun else None, made[1]: None, made[2]: None}, "the one that spoke"
         assert await turn_stops.stop_all(conn, **where, error="taken", begun=begun) == []
         row = await turns.find(conn, client_id=pizza.id, public_id=elsewhere)
         assert row is not None and row.status == "running"

@@ -2,12 +2,13 @@
 
 import asyncio
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from server import errors
-from server.repositories import faults, turn_steps, turns
+from server.repositories import faults, turn_records, turn_steps, turns
 from server.repositories.pool import Pool, reading, unit_of_work
 from server.repositories.turns import Orphan, Turn
 from tests.repositories.conftest import Shop
@@ -127,6 +128,29 @@ async def test_the_oldest_is_claimed_and_only_when_none_runs(pool: Pool, pizza: 
         await turns.finish(conn, client_id=pizza.id, turn_id=claimed.id, gen=1, status="done")
     claimed = await _claim_next(pool, pizza, "ins_b")
     assert claimed is not None and claimed.public_id == second
+
+
+async def test_whether_a_turn_waits(pool: Pool, pizza: Shop, bakery: Shop) -> None:
+    """One that is queued does; one that runs or is over, and another client's, does not."""
+
+    async def waits() -> bool:
+        async with unit_of_work(pool) as conn:
+            asked = await turns.waiting(conn, client_id=pizza.id, conversation_id=pizza.cnv)
+        told = await asked.fetchone()
+        assert told is not None
+        return told.waits
+
+    await _queued(pool, bakery)
+    assert not await waits()
+    await _queued(pool, pizza)
+    assert await waits()
+    claimed = await _claim_next(pool, pizza, "ins_a")
+    assert claimed is not None and not await waits()
+    await _queued(pool, pizza)
+    assert await waits()
+    async with unit_of_work(pool) as conn:
+        await turns.finish(conn, client_id=pizza.id, turn_id=claimed.id, gen=1, status="done")
+    assert await waits()
 
 
 async def test_a_younger_running_turn_keeps_an_older_queued_one_waiting(pool: Pool, pizza: Shop) -> None:
@@ -346,6 +370,39 @@ async def test_a_stale_writer_finishes_nothing(pool: Pool, pizza: Shop) -> None:
         await turns.finish(conn, client_id=pizza.id, turn_id=turn.id, gen=2, status="done")
     ended = await _turn(pool, pizza, public_id)
     assert (ended.status, ended.error, ended.lease_until) == ("failed", "model_timeout", None)
+
+
+async def test_what_a_turn_used_is_written_with_its_end(pool: Pool, pizza: Shop) -> None:
+    """Failed or stopped without an answer, it tells what was paid; by an older gen nothing is written."""
+    where: dict[str, Any] = {"client_id": pizza.id, "conversation_id": pizza.cnv}
+    paid = turns.Paid("m1", 500, 50, Decimal("0.25"))
+
+    async def told(public_id: str) -> tuple[object, ...]:
+        async with reading(pool) as conn:
+            [row] = [
+                each
+                for each in await turn_records.page(conn, **where, before=None, limit=9)
+                if each.public_id == public_id
+            ]
+        return row.status, row.model, row.tokens_input, row.tokens_output, row.cost
+
+    failed = await _queued(pool, pizza, owner="ins_a")
+    turn = await _turn(pool, pizza, failed)
+    names: dict[str, Any] = {"client_id": pizza.id, "turn_id": turn.id, "status": "failed", "error": "x"}
+    async with unit_of_work(pool) as conn:
+        await turns.finish(conn, **names, gen=2, paid=paid)
+    assert await told(failed) == ("running", None, None, None, None)
+    async with unit_of_work(pool) as conn:
+        await turns.finish(conn, **names, gen=1, paid=paid)
+    assert await told(failed) == ("failed", "m1", 500, 50, Decimal("0.25"))
+    stopped = await _queued(pool, pizza, owner="ins_a")
+    async with unit_of_work(pool) as conn:
+        assert await turns.stop(conn, **where, public_id=stopped, paid=paid)
+    assert await told(stopped) == ("stopped", "m1", 500, 50, Decimal("0.25"))
+    free = await _queued(pool, pizza, owner="ins_a")
+    async with unit_of_work(pool) as conn:
+        assert await turns.stop(conn, **where, public_id=free)
+    assert await told(free) == ("stopped", None, None, None, None)
 
 
 async def test_stop(pool: Pool, pizza: Shop) -> None:

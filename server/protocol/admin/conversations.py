@@ -83,7 +83,7 @@ class ConversationVisitor(Wire, frozen=True):
 
 
 class ConversationTotals(Wire, frozen=True):
-    """Of all its messages. What failed answers cost is in the day's usage alone."""
+    """Of all its messages. What turns without an answer cost is told by the turn, and is in the day's usage."""
 
     messages: int
     tokens_input: int
@@ -204,8 +204,9 @@ class TurnToolCall(Wire, frozen=True):
 class TurnInfo(Wire, frozen=True):
     """One run of the AI: `message_id` is what it answers, `answer_id` its answer.
 
-    `model`, tokens and `cost` are its answer's, null where it left none. `started_at` is when it was first
-    begun. `attempts` counts the instances that tried. `error` says why it failed.
+    `model`, tokens and `cost` are what it used, whether it left an answer, failed or was stopped before its first
+    word; null until it ends, and where nothing was paid. `started_at` is when it was first begun. `attempts` counts
+    the instances that tried. `error` says why it failed.
     """
 
     turn_id: str
