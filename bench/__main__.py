@@ -5,17 +5,14 @@
 
 import argparse
 import os
-import platform
-import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 
 import msgspec
 
 from bench import fanout, idle, streams, tools, turns, widget
 from bench.plots import draw
-from bench.report import Report, Section, table
+from bench.report import Report, Section, commit, machine, table
 from bench.rig import OUTPUT, Rig, open_rig
 from bench.servers import split_cores
 
@@ -45,7 +42,7 @@ def main() -> None:
         for name in names:
             rig.say(f"--- {name}")
             sections.append(SECTIONS[name](rig))
-        report = Report(datetime.now(UTC).isoformat(timespec="minutes"), _machine(), _commit(), rig.rounds, sections)
+        report = Report(datetime.now(UTC).isoformat(timespec="minutes"), machine(), commit(), rig.rounds, sections)
     _write(report)
     print(table(report))
 
@@ -57,26 +54,6 @@ def _write(report: Report) -> None:
     for section in report.sections:
         for curve in section.curves:
             draw(curve, OUTPUT)
-
-
-def _machine() -> str:
-    """The kind of machine and what is on it."""
-    cpu = next(
-        (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
-        platform.machine(),
-    )
-    return f"{os.cpu_count()} cores of {cpu}, {platform.system()}, Python {platform.python_version()}"
-
-
-def _lines(path: str) -> list[str]:
-    return Path(path).read_text().splitlines() if Path(path).exists() else []
-
-
-def _commit() -> str:
-    """The commit that is measured, with a `+` where files differ from it; "unknown" outside of a checkout."""
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
-    told = subprocess.run(git, capture_output=True, text=True, check=False)
-    return told.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

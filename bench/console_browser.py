@@ -21,8 +21,6 @@ must have as many lines as the database has rows, and end with the oldest.
 import argparse
 import asyncio
 import os
-import platform
-import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -38,7 +36,7 @@ import uvloop
 from bench import console, upstream
 from bench.browser import Browser, Tab, Task, open_browser, sizes
 from bench.console_data import Made, Size, fill
-from bench.report import OURS, Figure, Goal, Report, Row, Section, table
+from bench.report import OURS, Figure, Goal, Report, Row, Section, commit, machine, table
 from bench.servers import Cores, Process, free_port, process, split_cores
 from bench.speakers import FrontdeskSite
 from bench.world import Frontdesk, frontdesk_world, serving
@@ -353,11 +351,6 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _commit() -> str:
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
-    return subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.console_browser", description=__doc__)
     parser.add_argument("--conversations", type=int, default=100_000, help="with ten messages each on average")
@@ -366,10 +359,9 @@ def main() -> None:
     with open_office(Size(conversations=arguments.conversations)) as office:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             sections = runner.run(measure(office, arguments.rounds))
-        machine = f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
-        machine += f"; {office.made.conversations:,} conversations, {office.made.messages:,} messages"
+        where = f"{machine()}; {office.made.conversations:,} conversations, {office.made.messages:,} messages"
     at = datetime.now(UTC).isoformat(timespec="minutes")
-    print(table(Report(at, machine, _commit(), arguments.rounds, sections)))
+    print(table(Report(at, where, commit(), arguments.rounds, sections)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,10 @@
 """Figures, rows and curves; sections to a table."""
 
+import os
+import platform
+import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import median, quantiles
 
 import msgspec
@@ -88,6 +92,26 @@ class Report(msgspec.Struct, frozen=True):
     commit: str
     rounds: int
     sections: list[Section]
+
+
+def machine() -> str:
+    """The kind of machine and what is on it."""
+    cpu = next(
+        (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
+        platform.machine(),
+    )
+    return f"{os.cpu_count()} cores of {cpu}, {platform.system()}, Python {platform.python_version()}"
+
+
+def _lines(path: str) -> list[str]:
+    return Path(path).read_text().splitlines() if Path(path).exists() else []
+
+
+def commit() -> str:
+    """The commit that is measured, with a `+` where files differ from it; "unknown" outside of a checkout."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--exclude=*"]
+    told = subprocess.run(git, capture_output=True, text=True, check=False)
+    return told.stdout.strip() or "unknown"
 
 
 def percentile(values: Sequence[float], percent: int) -> float:

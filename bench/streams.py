@@ -75,11 +75,11 @@ def _cases(rig: Rig) -> list[Case]:
     if rig.quick:
         return [Case(Load(streams, 1, 100, rate), 2, 1) for streams in (1, 20) for rate in (_RATE, 0)]
     return [
-        Case(Load(1, 2, _TOKENS, _RATE), 4, 2),
-        Case(Load(20, 2, _TOKENS, _RATE), 7, 2),
+        Case(Load(1, 2, _TOKENS, _RATE), 3, 1),
+        Case(Load(20, 2, _TOKENS, _RATE), 5, 2),
         Case(Load(200, 1, _TOKENS, _RATE), 3, 1),
-        Case(Load(1, 20, _TOKENS, 0), 4, 1),
-        Case(Load(20, 3, _TOKENS, 0), 7, 1),
+        Case(Load(1, 20, _TOKENS, 0), 3, 1),
+        Case(Load(20, 3, _TOKENS, 0), 5, 1),
         Case(Load(200, 1, _TOKENS, 0), 3, 1),
     ]
 

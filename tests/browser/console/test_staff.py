@@ -157,6 +157,14 @@ async def test_another_password_and_a_link(browser: Browser, console: Tab, desk:
     assert (await secret(console)).startswith(f"{desk.url}/admin/link#")
 
 
+async def test_a_dialog_reads_as_any_other_wherever_it_was_opened(console: Tab, desk: Desk) -> None:
+    """The menu stands at the end of a table's row; the dialog that it opens does not read from the end."""
+    ben = await hire(desk.pool, desk.keyring, role="admin", name="Ben")
+    await console.goto("/staff")
+    await act(console, ben, "Edit")
+    await expect(console.fd("edit-operator").locator("label").first).to_have_css("text-align", "start")
+
+
 async def test_two_people_at_the_same_operator(browser: Browser, console: Tab, desk: Desk) -> None:
     """The second is told; mine on top of theirs keeps both changes."""
     console.window.expect("status of 409")
