@@ -329,6 +329,22 @@ async def test_the_keyboard_alone(browser: Browser, desk: Desk) -> None:
         await expect(inbox.fd("nothing-open")).to_be_visible()
 
 
+async def test_the_keyboard_while_lines_move(browser: Browser, desk: Desk) -> None:
+    """What is pointed at stays pointed at when it moves to the top, and Enter opens it."""
+    shop = await desk.shop()
+    async with inbox_of(browser, desk, shop) as inbox, desk.visit(shop) as (first, _), desk.visit(shop) as (second, _):
+        await _ask(first, "The older one")
+        await _ask(second, "The newer one")
+        await expect(inbox.fd("row")).to_have_count(2)
+        await inbox.page.keyboard.press("j")
+        await inbox.page.keyboard.press("j")
+        await expect(inbox.fd("row").nth(1)).to_be_focused()
+        await _ask(first, "The older one again")
+        await expect(inbox.fd("row").nth(0)).to_contain_text("The older one again")
+        await inbox.page.keyboard.press("Enter")
+        await expect(inbox.said("visitor").first).to_have_text("The older one")
+
+
 async def test_a_visitor_who_waits_is_heard(browser: Browser, desk: Desk) -> None:
     """The title and the navigation count; who asked for it hears a sound, and another operator's visitor is silent."""
     shop = await desk.shop()
