@@ -97,13 +97,21 @@ class Instance:
         `module:function` or `module:function=text`, after those that the cluster names; see `points`."""
         assert not self.running, f"{self.name} runs already"
         written = self.log.stat().st_size if self.log.exists() else 0
-        self.child = await self._forks.fork(
-            self.settings, port=self.port, log=self.log, install=[*self._install, *install]
-        )
+        self.child = await self._fork([*self._install, *install])
         self.lives += 1
         found = _READY.search(await asyncio.to_thread(_read_from, self.log, written))
         assert found is not None, f"{self.name} did not say who it is: it needs log level INFO"
         self.id = found[1].decode()
+
+    async def _fork(self, install: Sequence[str]) -> Child:
+        while True:
+            try:
+                return await self._forks.fork(self.settings, port=self.port, log=self.log, install=install)
+            except RuntimeError as error:
+                # Another program took the port since it was chosen. Once somebody knows it, it stays the same.
+                if self.lives or "address already in use" not in str(error):
+                    raise
+            self.port = free_port()
 
     def signal(self, number: signal.Signals) -> None:
         """To its process, where it still is."""
