@@ -75,7 +75,7 @@ const scriptOptions = ({ name, source, alias }) => ({
 
 /** terser finds what esbuild leaves, about 4% of the gzip size; too slow for every change while watching. */
 async function squeezed(text) {
-  const { code } = await minify(text, { ecma: 2021, compress: { passes: 5, unsafe_arrows: true }, mangle: true });
+  const { code } = await minify(text, { ecma: 2021, compress: { passes: 2, unsafe_arrows: true }, mangle: true });
   return Buffer.from(code);
 }
 

@@ -2,8 +2,7 @@
 
 import { createApi, warn, type Frontdesk } from "./embed/api.ts";
 import { readTag } from "./embed/attributes.ts";
-import { wantedLocale } from "./embed/settings.ts";
-import { loadConfig, startWidget } from "./embed/widget.ts";
+import { startWidget } from "./embed/widget.ts";
 
 declare global {
   interface Window {
@@ -18,9 +17,7 @@ async function boot(tag: HTMLScriptElement) {
   const api = createApi(stub);
   window.frontdesk = Object.assign(api.call, { live: true });
   try {
-    const config = await loadConfig(attributes, wantedLocale({}, attributes.update));
-    if (!document.body) await new Promise((done) => addEventListener("DOMContentLoaded", done, { once: true }));
-    startWidget(attributes, config, api);
+    await startWidget(attributes, api);
   } catch (error) {
     api.emit("error", { code: "config", message: String(error) });
     throw error;

@@ -97,7 +97,7 @@ class Trees {
     maybe("dir", "auto", "rtl", undefined);
     maybe("tabIndex", 0, -1);
     maybe("hidden", true, false);
-    maybe("style", { "--x": "1px", color: "red" }, { color: "blue" }, { "--y": "2", "--x": "3px" }, undefined, null);
+    maybe("style", "--x:1px;color:red", "color:blue", "--y:2;--x:3px", undefined, null);
     if (tag === "button") maybe("disabled", true, false, undefined);
     if (tag === "a") maybe("href", "https://a.example/", "/b", undefined);
     if (VOID.has(tag)) props.value = this.pick(["", "typed", "other"]);

@@ -8,8 +8,8 @@
  * It lacks function components, fragments, context, state, effects, error boundaries, hydration, `dangerouslySetInnerHTML`,
  * capturing listeners and those without an `on...` property. A component only renders: always one element, without children or
  * a `ref` of its own. It differs: siblings without keys match by place only, so a hole keeps the place of what may stand
- * there; what an element no longer has is removed, where Preact leaves an empty attribute; style properties have their CSS
- * names and units. A node that is the same object as before is not looked at.
+ * there; what an element no longer has is removed, where Preact leaves an empty attribute; a style is a text, as for `cssText`.
+ * A node that is the same object as before is not looked at.
  */
 
 type Props = Record<string, unknown>;
@@ -65,11 +65,9 @@ export class Component {}
 /** Called when all is drawn. */
 let refs: (() => void)[] = [];
 
-function setProp(dom: Target, name: string, value: unknown, old: unknown): void {
-  if (name === "style") {
-    const styles = value as Record<string, string> | null;
-    for (const key in { ...(old as object), ...styles }) dom.style.setProperty(key, styles?.[key] ?? "");
-  } else if (name.startsWith("on")) dom[name.toLowerCase()] = value;
+function setProp(dom: Target, name: string, value: unknown): void {
+  if (name === "style") dom.style.cssText = value as string;
+  else if (name.startsWith("on")) dom[name.toLowerCase()] = value;
   // A property says more than an attribute where there is one: what is typed, what is disabled.
   else if (value != null && name in dom && dom.namespaceURI !== SVG) dom[name] = value;
   else if (value == null || (value === false && name[4] !== "-")) dom.removeAttribute(name);
@@ -105,7 +103,11 @@ function patch(old: VNode | null, next: VNode, svg: boolean): Node {
   }
   if (!type) {
     const text = (next.dom = old?.dom ?? new Text()) as Text;
-    if (text.data !== props.data) text.data = props.data as string;
+    const data = props.data as string;
+    const more = data.slice(text.data.length);
+    // The browser lays out what is appended, and not all of it again.
+    if (text.data + more !== data) text.data = data;
+    else if (more) text.appendData(more);
     return text;
   }
   svg ||= type === "svg";
@@ -114,7 +116,7 @@ function patch(old: VNode | null, next: VNode, svg: boolean): Node {
   for (const name in { ...was, ...props }) {
     // What is typed into a field changes without us.
     const changed = props[name] !== (name === "value" ? dom.value : was[name]);
-    if (changed && name !== "key" && name !== "ref") setProp(dom, name, props[name], was[name]);
+    if (changed && name !== "key" && name !== "ref") setProp(dom, name, props[name]);
   }
   children(dom, old?.kids ?? NONE, next.kids, svg);
   if (was.ref !== props.ref) {

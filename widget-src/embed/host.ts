@@ -19,11 +19,11 @@ function dress(root: ShadowRoot, css: string, nonce: string): void {
   }
 }
 
-export function createHost(parent: Element, css: string, nonce: string): Host {
+/** It shows once it is put into the page. */
+export function createHost(css: string, nonce: string): Host {
   // A name that no page's own rules for `div` or `section` match. It is never registered.
   const element = document.createElement("frontdesk-widget");
   const root = element.attachShadow({ mode: "open" });
   dress(root, css, nonce);
-  parent.append(element);
   return { element, root };
 }

@@ -19,10 +19,8 @@ export function lockScroll(on: boolean): void {
 
 /** Sets `--top` and `--height` to the part of the window that the on-screen keyboard leaves free. */
 export function fitKeyboard(element: HTMLElement): void {
-  const view = window.visualViewport;
-  if (!view) return;
-  element.style.setProperty("--height", view.height + "px");
-  element.style.setProperty("--top", view.offsetTop + "px");
+  const { height, offsetTop } = visualViewport!;
+  element.style.cssText = `--height:${height}px;--top:${offsetTop}px`;
 }
 
 /** The element with `data-frontdesk-open` that was clicked. */

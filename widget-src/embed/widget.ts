@@ -21,7 +21,7 @@ const PHONE = "(max-width:480px),(max-height:420px)";
 const TRIES = 6;
 
 /** With the words of the locale, if the server has them. Busy or broken servers are asked again; a refusal is not. */
-export async function loadConfig({ api, key }: Attributes, locale: string): Promise<Config> {
+async function loadConfig({ api, key }: Attributes, locale: string): Promise<Config> {
   for (let n = 1; ; n++) {
     try {
       const url = `${api}/api/v1/config?key=${encodeURIComponent(key)}&locale=${locale}`;
@@ -33,20 +33,22 @@ export async function loadConfig({ api, key }: Attributes, locale: string): Prom
   }
 }
 
-export function startWidget(tag: Attributes, config: Config, api: Api): void {
+/** Throws an HttpError where it cannot load its config. */
+export async function startWidget(tag: Attributes, api: Api): Promise<void> {
   const { key, inline } = tag;
-  const parent = inline ? document.querySelector(tag.target!) : document.body;
-  if (!parent) return warn("data-target: not found");
-
+  let code: Update = {};
+  const wanted = () => wantedLocale(code, tag.update);
+  const loading = loadConfig(tag, wanted()); // what needs no config is done while it comes
   const shelf = openShelf(key, () => localStorage);
   const tab = openShelf(key + ":open", () => sessionStorage);
   const phone = matchMedia(PHONE);
   const night = matchMedia("(prefers-color-scheme:dark)");
   const life = new AbortController();
   const { signal } = life;
-  const { root, element } = createHost(parent, CSS, tag.nonce);
+  const { root, element } = createHost(CSS, tag.nonce);
 
-  let code: Update = {};
+  const fit = () => fitKeyboard(element);
+
   let opener: HTMLElement | null = null;
   let unread: number | undefined;
 
@@ -61,12 +63,11 @@ export function startWidget(tag: Attributes, config: Config, api: Api): void {
     changed(snap) {
       if (unread !== undefined && snap.unread !== unread) api.emit("unread", { count: snap.unread });
       ({ unread } = snap);
-      store.schedule();
+      store.follow(snap);
     },
   });
 
   const settle = () => store.setSettings(resolve(code, tag.update, config, tag.api), speech(config.locale, config.strings));
-  const wanted = () => wantedLocale(code, tag.update);
 
   async function update(change: unknown) {
     const before = wanted();
@@ -95,6 +96,7 @@ export function startWidget(tag: Attributes, config: Config, api: Api): void {
     if (on) session.start();
     // A phone's panel covers the page, so it never opens by itself there.
     tab.write({ awaiting: on && !phone.matches });
+    fit();
     store.draw();
     if (on) {
       opener = outside instanceof HTMLElement && outside.matches("[data-frontdesk-open]") ? outside : null;
@@ -129,15 +131,18 @@ export function startWidget(tag: Attributes, config: Config, api: Api): void {
   }
 
   Object.assign(store.actions, { show, send, reset });
+  let config = await loading;
+  if (!document.body) await new Promise((done) => addEventListener("DOMContentLoaded", done, { once: true }));
+  const parent = inline ? document.querySelector(tag.target!) : document.body;
+  if (!parent) return warn("data-target: not found");
+  parent.append(element);
   settle();
   store.begin(session, inline, draw);
   session.looking(inline);
 
   watchPage(session.nudge, store.schedule, signal);
   for (const media of [phone, night]) media.addEventListener("change", store.schedule, { signal });
-  const fit = () => fitKeyboard(element);
-  for (const event of ["resize", "scroll"]) window.visualViewport?.addEventListener(event, fit, { signal });
-  fit();
+  for (const event of ["resize", "scroll"]) visualViewport!.addEventListener(event, fit, { signal });
   document.addEventListener(
     "click",
     (event) => {

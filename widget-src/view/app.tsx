@@ -13,14 +13,9 @@ const DAY: Rgb = [242, 243, 246];
 const NIGHT: Rgb = [38, 40, 46];
 
 /** The client's colour, and what can be read on it and beside it. */
-export function palette({ primary, primary_dark, radius }: Settings, night: boolean): Record<string, string> {
+export function palette({ primary, primary_dark, radius }: Settings, night: boolean): string {
   const brand = parse(night ? primary_dark : primary)!;
-  return {
-    "--brand": css(brand),
-    "--on": css(textOn(brand)),
-    "--accent": css(readable(brand, night ? NIGHT : DAY)),
-    "--radius": radius + "px",
-  };
+  return `--brand:${css(brand)};--on:${css(textOn(brand))};--accent:${css(readable(brand, night ? NIGHT : DAY))};--radius:${radius}px`;
 }
 
 /** A key pressed in the chat is not a shortcut of the page around it. */

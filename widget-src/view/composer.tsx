@@ -3,7 +3,7 @@
 import { h } from "preact";
 import { press } from "./controls.tsx";
 import { fill } from "./i18n/index.ts";
-import { actions, draft, isAhead, mobile, session, settings, snap, t, words, write } from "./store.ts";
+import { actions, draft, edition, isAhead, mobile, session, settings, snap, t, words, write } from "./store.ts";
 
 /** How many characters before the limit the counter appears. */
 const NEAR = 500;
@@ -44,16 +44,27 @@ function onInput(event: Event) {
 let input: HTMLTextAreaElement | null = null;
 let before = false;
 
+/** What its height was measured for. */
+let fitted = "";
+
 function inputRef(element: HTMLTextAreaElement | null) {
   input = element;
+  refit();
   // A question stood here, and its buttons are gone: the keyboard would be nowhere.
   if (before && !mobile && document.activeElement === document.body) input?.focus({ preventScroll: true });
   before ||= !!element;
 }
 
-/** After each drawing: as high as its text. */
+/** Another width breaks other lines. */
+export function refit(): void {
+  fitted = "";
+}
+
+/** After each drawing: as high as its text. To measure it lays out the page, so that is done for what is new only. */
 export function fitInput(): void {
-  if (!input) return;
+  const now = edition + draft;
+  if (!input || now === fitted) return;
+  fitted = now;
   input.style.height = "auto";
   input.style.height = input.scrollHeight + "px";
 }

@@ -44,7 +44,7 @@ export function conversation() {
   const { link, messages, outbox } = snap;
   const loading = !snap.loaded && link !== "idle" && link !== "ended" && !outbox.length && session.known();
   const waiting = (snap.waiting && !snap.live && link === "online") || isAhead(snap.typing);
-  let day = words.day(began);
+  let day = new Date(began).toDateString();
   return (
     <div class="body">
       <div class="list" ref={listRef} onScroll={onScroll} tabIndex={0} role="log" aria-live="off" aria-label={settings.title} data-fd="list">
@@ -53,11 +53,11 @@ export function conversation() {
         ) : (
           lines(snap, settings, began).map((line) => {
             const before = day;
-            day = words.day(line.item.created_at);
+            day = new Date(line.item.created_at).toDateString();
             return [
               day !== before && (
                 <p key={day} class="note day">
-                  {day}
+                  {words.day(line.item.created_at)}
                 </p>
               ),
               isNote(line.item) ? note(line.item) : message(line),

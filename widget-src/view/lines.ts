@@ -10,9 +10,8 @@ const made = new WeakMap<object, Item>();
 
 /** The same item for the same source, so that what shows it knows it has not changed. */
 function once(source: object, make: () => Omit<Item, "created_at">, at: string | number): Item {
-  let item = made.get(source);
-  if (!item) made.set(source, (item = { ...make(), created_at: new Date(at).toISOString() }));
-  return item;
+  if (!made.has(source)) made.set(source, { ...make(), created_at: new Date(at).toISOString() });
+  return made.get(source)!;
 }
 
 export function isNote(item: Item): boolean {

@@ -1,6 +1,7 @@
 /** Keeps the end of the conversation in view while the reader is there, and the place while they are elsewhere. */
 
-import { session, setBehind, snap } from "./store.ts";
+import { refit } from "./composer.tsx";
+import { schedule, session, setBehind, snap } from "./store.ts";
 
 /** So near the end (px) the reader follows what comes. */
 const NEAR = 48;
@@ -19,7 +20,11 @@ export function toEnd(): void {
 }
 
 // A phone's keyboard changes the height, and must not hide the end.
-const resized = new ResizeObserver(() => following && toEnd());
+const resized = new ResizeObserver(() => {
+  if (following) toEnd();
+  refit();
+  schedule();
+});
 
 export function listRef(element: HTMLElement | null): void {
   list = element;

@@ -32,6 +32,9 @@ export let said = "";
 /** Id of the message just copied. */
 export let copied: string | undefined;
 
+/** Text that has come is shown within this time (ms), sooner than anybody reads. */
+const PACE = 75;
+
 /** How long "copied" shows (ms). */
 const SHOWN = 2_000;
 
@@ -42,6 +45,7 @@ export function classes(...names: (string | false | undefined)[]): string {
 
 let drawing: () => void = () => undefined;
 let frame = 0;
+let pace = 0;
 let clock: ReturnType<typeof setTimeout> | undefined;
 let ticking = false;
 
@@ -50,9 +54,16 @@ export function schedule(): void {
   frame ||= requestAnimationFrame(draw);
 }
 
+/** The same for a change of the conversation. An answer that grows waits: drawing is what it costs the page. */
+export function follow({ live }: Snap): void {
+  if (live?.text && snap.live?.text) pace ||= setTimeout(draw, PACE);
+  else schedule();
+}
+
 export function draw(): void {
   cancelAnimationFrame(frame);
-  frame = 0;
+  clearTimeout(pace);
+  frame = pace = 0;
   snap = session.snap();
   clearTimeout(clock);
   ticking = false;

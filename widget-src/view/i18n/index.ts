@@ -29,9 +29,12 @@ export function fill(sentence: string, value: string): string {
 export function speech(locale: string, strings?: Partial<Strings> | null): Speech {
   const language = strings || /^en(-\w\w)?$/i.test(locale) ? locale : "en";
   const format = (options: Intl.DateTimeFormatOptions): When => {
-    const formatter = new Intl.DateTimeFormat(language, options);
-    // A date that is none must not break the page: it reads as nothing.
-    return (at) => (new Date(at).getTime() ? formatter.format(new Date(at)) : "");
+    let made: Intl.DateTimeFormat | undefined; // slow to make, and not needed at the start
+    return (at) => {
+      const date = new Date(at);
+      // One that is none must not break the page: it reads as nothing.
+      return +date ? (made ??= new Intl.DateTimeFormat(language, options)).format(date) : "";
+    };
   };
   const date = format({ day: "numeric", month: "long" });
   const relative = (numeric: "auto" | "always") => new Intl.RelativeTimeFormat(language, { numeric });
