@@ -12,6 +12,10 @@ import msgspec
 
 from server.llm.tap import Tap
 
+# Seconds by which a read may come before or after the moment it was meant for: timers are of whole milliseconds, and
+# what showed the last text may have been late. Who shows what is read in the same rhythm allows for as much.
+READ_SLACK_S = 0.005
+
 
 class ToolSpec(msgspec.Struct, frozen=True):
     """A tool as offered to a model. `parameters` is JSON Schema."""

@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from server.errors import ModelError, ModelGarbage, ModelTimeout
-from server.llm.provider import Finished, ModelEvent, TextDelta, ToolCall, ToolCallDelta, Usage
+from server.llm.provider import READ_SLACK_S, Finished, ModelEvent, TextDelta, ToolCall, ToolCallDelta, Usage
 
 # Seconds of text in one delta after the first. Below 25 ms the eye sees no difference and every frame costs; above
 # 50 ms streaming begins to stutter.
@@ -150,7 +150,7 @@ class Turn:
             self._finished = Finished("length")
             self.ended()
             return self._cut(now)
-        if len(self.text) > self.sent and (self.n == 0 or now >= self._cut_at + WINDOW_S):
+        if len(self.text) > self.sent and (self.n == 0 or now >= self._cut_at + WINDOW_S - READ_SLACK_S):
             return self._cut(now)
         return None
 
@@ -158,7 +158,7 @@ class Turn:
         """When gathered text must leave; None when there is none."""
         if self.phase == "ended" or len(self.text) == self.sent:
             return None
-        return self._cut_at + WINDOW_S
+        return self._cut_at + WINDOW_S + READ_SLACK_S
 
     def flush(self, now: float) -> Delta | None:
         """The gathered text, if any."""

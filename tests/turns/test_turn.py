@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from server.errors import ModelBusy, ModelRefused, ModelTimeout, ModelUnreachable
-from server.llm.provider import Finished, ModelEvent, TextDelta, ToolCall, ToolCallDelta, Usage
+from server.llm.provider import READ_SLACK_S, Finished, ModelEvent, TextDelta, ToolCall, ToolCallDelta, Usage
 from server.turns.turn import (
     ANSWER_CHARACTERS,
     ARGUMENTS_CHARACTERS,
@@ -56,8 +56,8 @@ def test_later_text_is_gathered_for_the_window() -> None:
     turn = Turn()
     turn.said([TextDelta("a")], 5.0)
     assert turn.said([TextDelta("b")], 5.0 + WINDOW_S / 2) is None
-    assert turn.said([TextDelta("c")], 5.0 + WINDOW_S * 0.99) is None
-    assert turn.due() == 5.0 + WINDOW_S
+    assert turn.said([TextDelta("c")], 5.0 + (WINDOW_S - READ_SLACK_S) * 0.99) is None
+    assert turn.due() == 5.0 + WINDOW_S + READ_SLACK_S
     assert turn.said([TextDelta("d")], 5.0 + WINDOW_S) == Delta(2, "bcd")
     assert turn.due() is None
 
