@@ -3,8 +3,6 @@
 A reader is recovered whole or not at all: every missed event in order, or a snapshot of everything.
 """
 
-from collections.abc import Sequence
-
 import msgspec
 
 from server.errors import NotFound
@@ -113,16 +111,6 @@ class Recoverer:
             text=said.text,
             tools=msgspec.convert(said.tools, list[ToolState], from_attributes=True),
         )
-
-    async def head(self, conversation: Conversation) -> int:
-        """The newest seq, from Postgres."""
-        return (await self._now(conversation)).last_seq
-
-    async def heads(self, wanted: Sequence[Conversation]) -> dict[str, int]:
-        """The newest seqs by public id, of those that are still kept."""
-        async with reading(self._pool) as conn:
-            now = [await conversations.find(conn, client_id=each.client_id, conversation_id=each.id) for each in wanted]
-        return {each.public_id: each.last_seq for each in now if each is not None}
 
     async def _operator(self, conversation: Conversation) -> Person | None:
         """The person who answers, as a visitor sees one."""

@@ -19,6 +19,7 @@ from server.errors import Unavailable
 from server.fanout.hub import Hub
 from server.fanout.live import LiveTexts
 from server.fanout.signals import Signals
+from server.heads import Heads
 from server.journal import Journal
 from server.llm import tokens
 from server.llm.figures import ModelCalls
@@ -93,6 +94,7 @@ class Services(msgspec.Struct, frozen=True):
     limiter: RateLimiter
     journal: Journal
     recoverer: Recoverer
+    heads: Heads
     registry: Registry
     supervisor: Supervisor
     intake: Intake
@@ -244,6 +246,7 @@ def _wire(
         limiter=limiter,
         journal=journal,
         recoverer=Recoverer(pool, journal, live),
+        heads=Heads(pool),
         registry=registry,
         supervisor=supervisor,
         intake=intake,

@@ -63,7 +63,7 @@ async def test_twenty_writers_leave_no_gap(services: Services, settings: Setting
         await listener.until(lambda me: len(me.frames) == 20)
     assert sorted(given) == list(range(1, 21))
     assert [seq for seq, _ in await stored(services, session)] == list(range(1, 21))
-    assert await services.recoverer.head(session.conversation) == 20
+    assert await services.heads.read([session.conversation]) == [20]
 
 
 async def test_what_is_published_is_what_is_stored(services: Services, settings: Settings, shop: Shop) -> None:

@@ -1,5 +1,6 @@
 """Conversations: one per session, numbered events, an owner."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 import msgspec
@@ -145,6 +146,22 @@ async def find(conn: Conn, *, client_id: int, conversation_id: int) -> Conversat
             {"client_id": client_id, "conversation_id": conversation_id},
         )
         return await cursor.fetchone()
+
+
+async def heads(conn: Conn, *, wanted: Collection[tuple[int, int]]) -> dict[tuple[int, int], int]:
+    """System-wide, for sockets of many clients: the newest seqs of the conversations `wanted`, each a client's id and
+    its own. Without those that are not kept, or not that client's."""
+    async with conn.cursor(binary=True) as cursor:
+        # By the inner ids.
+        await cursor.execute(
+            """
+            select c.client_id, c.id, c.last_seq
+            from unnest(%(client_ids)s::bigint[], %(ids)s::bigint[]) as w (client_id, id)
+            join conversations c on c.client_id = w.client_id and c.id = w.id
+            """,
+            {"client_ids": [client_id for client_id, _ in wanted], "ids": [own for _, own in wanted]},
+        )
+        return {(client_id, own): seq for client_id, own, seq in await cursor.fetchall()}
 
 
 async def find_by_public_id(conn: Conn, *, client_id: int, public_id: str) -> Conversation | None:

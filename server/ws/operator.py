@@ -259,10 +259,12 @@ class Operator:
             await watch.end()
 
     async def _pong(self, frame: Ping) -> None:
+        watched = {public_id: watch.conversation for public_id, watch in self._watches.items()}
         try:
-            heads = await self._services.recoverer.heads([watch.conversation for watch in self._watches.values()])
+            found = await self._services.heads.read([*watched.values()])
         except Unavailable:
-            heads = {}
+            found = [None] * len(watched)
+        heads = {public_id: head for public_id, head in zip(watched, found, strict=True) if head is not None}
         self._put(OperatorPong(t=frame.t, heads=heads))
         for public_id, head in heads.items():
             if (watch := self._watches.get(public_id)) is not None and head > watch.reader.seq:

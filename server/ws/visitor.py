@@ -172,7 +172,7 @@ class Visitor:
                     session, message_id=frame.message_id, rating=frame.rating, comment=frame.comment
                 )
             case Ping():
-                await self._pong(session, frame)
+                self._services.heads.ask(session.conversation, partial(self._pong, frame.t))
             case TypingSet():
                 self._type(session, frame)
             case ToolConfirm():
@@ -206,13 +206,14 @@ class Visitor:
             seen = ConversationFrame(conversation_id=public_id, frame=Typing(who="visitor", on=frame.on))
             self._services.hub.publish(channels.operators(public_id), 0, codec.encode(seen))
 
-    async def _pong(self, session: Session, frame: Ping) -> None:
-        try:
-            head = await self._services.recoverer.head(session.conversation)
-        except Unavailable:
-            head = self._reader.seq
-        self._put(Pong(t=frame.t, head_seq=head))
-        if head > self._reader.seq:
+    def _pong(self, t: float, head: int | FrontdeskError) -> None:
+        """A ping's clock goes back with the newest seq; without Postgres with what was sent."""
+        if isinstance(head, RequestError):
+            self._answer(head, None)
+            return
+        newest = self._reader.seq if isinstance(head, FrontdeskError) else head
+        self._put(Pong(t=t, head_seq=newest))
+        if newest > self._reader.seq:
             self._reader.resync()
 
     # --- hello
