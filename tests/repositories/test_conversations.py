@@ -37,6 +37,18 @@ async def test_a_conversation_is_found(pool: Pool, pizza: Shop) -> None:
         assert await conversations.find_by_token(conn, session_token_hash=b"") is None
 
 
+async def test_heads_of_many_at_once(pool: Pool, pizza: Shop, bakery: Shop) -> None:
+    """Each by its client and itself; one of another client, or that is not there, is missing."""
+    async with reading(pool) as conn:
+        await conversations.advance(conn, client_id=pizza.id, conversation_id=pizza.cnv, last_seq=7, messages_added=1)
+        wanted = [(pizza.id, pizza.cnv), (bakery.id, bakery.cnv), (bakery.id, pizza.cnv), (pizza.id, 0)]
+        assert await conversations.heads(conn, wanted=wanted) == {
+            (pizza.id, pizza.cnv): 7,
+            (bakery.id, bakery.cnv): 0,
+        }
+        assert await conversations.heads(conn, wanted=[]) == {}
+
+
 async def test_a_session_has_one_conversation(pool: Pool, pizza: Shop, bakery: Shop) -> None:
     """A second is refused; the same session id at another client is another session."""
 
