@@ -45,7 +45,7 @@ export function classes(...names: (string | false | undefined)[]): string {
 
 let drawing: () => void = () => undefined;
 let frame = 0;
-let pace = 0;
+let pace: ReturnType<typeof setTimeout> | 0 = 0;
 let clock: ReturnType<typeof setTimeout> | undefined;
 let ticking = false;
 
