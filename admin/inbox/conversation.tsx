@@ -197,7 +197,7 @@ function LineBanner() {
 
 /** Commands that were not carried out. */
 function Troubles({ talk, store }: { talk: Talk; store: ConversationStore }) {
-  const failed = (Object.entries(talk.commands) as [CommandName, { state: string; error: string }][]).filter(([, { state }]) => state === "failed");
+  const failed = (Object.entries(talk.commands) as [CommandName, { state: string; error: string | null }][]).filter(([, { state }]) => state === "failed");
   return (
     <>
       {failed.map(([name, { error }]) => (
@@ -207,7 +207,7 @@ function Troubles({ talk, store }: { talk: Talk; store: ConversationStore }) {
           fd="command-failed"
           action={<Button small kind="quiet" icon="close" label="Dismiss" onClick={() => store.dismiss(name)} />}
         >
-          <span dir="auto">{error ? fill(WORDS.failed, { what: WORDS.doing[name], why: error }) : WORDS.lostCommand}</span>
+          <span dir="auto">{error === "" ? WORDS.lostCommand : fill(WORDS.failed, { what: WORDS.doing[name], why: error ?? WORDS.unsent })}</span>
         </Notice>
       ))}
     </>

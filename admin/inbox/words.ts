@@ -70,6 +70,7 @@ export const WORDS = {
   hideDetails: "Hide details",
   lostCommand: "The connection was lost before the answer came. Look whether it was done.",
   failed: "Could not {what}: {why}",
+  unsent: "there is no connection. Try again when it is back.",
   doing: {
     "conversation.take": "take over",
     "conversation.release": "give it back",

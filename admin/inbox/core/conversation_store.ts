@@ -97,7 +97,7 @@ export function createConversationStore(held: Held<Talk>, around: Surroundings):
   function command(name: CommandName, frame: FromOperator, text?: string): void {
     if (get().commands[name]?.state === "running") return;
     const sent = around.send(frame);
-    held.set(setCommand(get(), name, { state: sent ? "running" : "failed", error: "", text }));
+    held.set(setCommand(get(), name, { state: sent ? "running" : "failed", error: sent ? "" : null, text }));
   }
 
   function reply(text: string): void {

@@ -10,8 +10,8 @@ import type { About } from "./operator_session.ts";
 /** A command that has been sent; it goes when it is done. */
 export interface Command {
   state: "running" | "failed";
-  /** Why it failed, in the server's words; empty where the link was lost before the answer came. */
-  error: string;
+  /** Why it failed, in the server's words; empty where the link was lost before the answer came; null: it was never sent. */
+  error: string | null;
   /** What would have been whispered. */
   text?: string;
 }
