@@ -53,10 +53,18 @@ export function tellReturn(): void {
 const LOOK = 3000;
 let looking: ReturnType<typeof setTimeout> | undefined;
 
+function tell(reached: boolean): void {
+  const was = network.get();
+  network.set(reached ? "up" : "lost");
+  clearTimeout(looking);
+  if (!reached) looking = setTimeout(look, LOOK);
+  else if (was === "lost") tellReturn();
+}
+
 async function look(): Promise<void> {
   try {
     await surroundings.fetch("/healthz", { method: "GET", cache: "no-store" });
-    surroundings.reached(true);
+    tell(true);
   } catch {
     looking = setTimeout(look, LOOK); // still no network: that is what is shown
   }
@@ -65,11 +73,8 @@ async function look(): Promise<void> {
 /** From now on requests say whether the server is reached, and a lost one is looked for. */
 export function watchNetwork(): void {
   surroundings.reached = (yes) => {
-    const was = network.get();
-    network.set(yes ? "up" : "lost");
-    clearTimeout(looking);
-    if (!yes) looking = setTimeout(look, LOOK);
-    else if (was === "lost") tellReturn();
+    // An answer that was on its way when the network went says nothing of now: the next look does.
+    if (!yes || network.get() === "up" || navigator.onLine) tell(yes);
   };
   addEventListener("offline", () => surroundings.reached(false));
   addEventListener("online", () => {
