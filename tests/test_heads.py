@@ -14,7 +14,7 @@ from server.repositories.conversations import Conversation
 from server.repositories.pool import Conn, open_pool
 from server.services import Services
 from server.settings import Settings
-from tests.support import Shop, ask, cable, new_shop, rows, visit
+from tests.support import Shop, ask, cable, eventually, new_shop, rows, visit
 
 Answers = list[int | FrontdeskError]
 
@@ -85,7 +85,11 @@ async def test_without_postgres_all_are_told_so(
             await wire.cut()
             assert all(isinstance(answer, Unavailable) for answer in await told(behind, *[session.conversation] * 3))
             await wire.mend()
-            assert await told(behind, session.conversation) == [0]
+
+            async def answered() -> bool:
+                return await told(behind, session.conversation) == [0]
+
+            await eventually(answered, "Postgres is back, and so is the head")
         finally:
             await pool.close()
 
