@@ -28,8 +28,7 @@ async def test_a_suggestion_is_answered(demo_site: Site, window: Window) -> None
     await expect(answer).to_contain_text("Sunday")
     await expect(chat.fd("suggestion")).to_have_count(0)
     lengths = await chat.growth()
-    # Drawn some nine times a second at best: a busy machine shows a second of answer in few steps, never in one.
-    assert len(lengths) >= 3 and lengths == sorted(lengths), lengths
+    assert len(lengths) >= 5 and lengths == sorted(lengths), lengths
 
 
 async def test_a_menu_comes_as_a_table(demo_site: Site, window: Window) -> None:
