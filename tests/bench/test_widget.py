@@ -3,6 +3,7 @@
 import sys
 from collections.abc import AsyncIterator, Iterator
 
+import msgspec
 import psutil
 import pytest
 from aiohttp import web
@@ -146,11 +147,21 @@ async def test_a_visit(world: tuple[Frontdesk, Process], browser: Browser, shop:
         assert min(opened.launcher_ms, opened.panel_ms, opened.connected_ms, opened.key_ms) > 0
         assert each.answer.tasks_ms > each.answer.script_ms > 0
         assert ["widget.js" in url for url in opened.loaded] == [True, False]
+    bare = [await widget.grow(browser, shop, slowdown=times, tokens=800, times=9) for times in widget.SLOWDOWNS]
+    visits = [msgspec.structs.replace(each, bare_ms=ms) for each, ms in zip(visits, bare, strict=True)]
     script = await browsers.sizes(visits[0].opened.loaded[:1])
     assert script["raw"] > script["gzip"] > script["br"] > 0
-    rows = {row.name: row.figures[OURS] for row in widget._section(Plan(1, (20,)), visits, script, script).rows}
+    section = widget._section(Plan(1, (20,)), visits, script, script)
+    assert [row.figures["a bare paragraph"].median for row in section.rows if len(row.figures) > 1] == bare
+    rows = {row.name: row.figures[OURS] for row in section.rows}
     assert rows["main thread for 20 tokens, 4 x"].median == visits[0].answer.tasks_ms
     assert rows["layout shift of the page's own elements"].most == 0
+
+
+async def test_a_paragraph_that_does_not_fill_its_box_ends_the_run(browser: Browser, shop: Shop) -> None:
+    """One that need not scroll would be cheaper than any answer."""
+    with pytest.raises(RuntimeError, match="too short to scroll"):
+        await widget.grow(browser, shop, slowdown=1, tokens=5, times=2)
 
 
 async def test_an_answer_that_is_not_shown_ends_the_run(

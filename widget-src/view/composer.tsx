@@ -53,6 +53,7 @@ function inputRef(element: HTMLTextAreaElement | null) {
   // A question stood here, and its buttons are gone: the keyboard would be nowhere.
   if (before && !mobile && document.activeElement === document.body) input?.focus({ preventScroll: true });
   before ||= !!element;
+  setTimeout(words.time, 1000, 1); // the first takes a browser 50 ms, and should not be the first answer's
 }
 
 /** Another width breaks other lines. */

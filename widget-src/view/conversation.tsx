@@ -25,7 +25,7 @@ function note({ id, owner, author, text }: Item) {
 /** An answer that failed, with a way to ask once more. */
 function failure() {
   const { failed, messages } = snap;
-  const [asked] = messages.filter((m) => m.role === "user").slice(-1);
+  const asked = messages.filter((m) => m.role === "user").pop();
   return (
     failed && (
       <div class="failure" role="alert" data-fd="failed">

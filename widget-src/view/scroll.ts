@@ -16,7 +16,7 @@ let sent: string | undefined;
 export function toEnd(): void {
   following = true;
   setBehind(false);
-  if (list) list.scrollTop = list.scrollHeight;
+  list?.scrollTo(0, 1e9); // as far as it goes
 }
 
 // A phone's keyboard changes the height, and must not hide the end.
@@ -47,7 +47,7 @@ export function keepPlace(): void {
   if (!list) return;
   const { messages, outbox, live } = snap;
   const now = messages.length + (live ? 1 : 0);
-  const older = !!first && messages[0]?.id !== first;
+  const older = first && messages[0]?.id !== first;
   const mine = outbox[outbox.length - 1]?.cid;
   if (following || (mine && mine !== sent)) toEnd();
   else if (older) list.scrollTop += list.scrollHeight - height;
