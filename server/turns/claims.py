@@ -15,9 +15,9 @@ from server.fanout.hub import Hub
 from server.journal import Entry, Journal
 from server.protocol import codec
 from server.protocol.visitor import TurnFailed, TurnReset, TurnStarted
-from server.repositories import clients, conversations, messages, notifications, tool_executions, turns
+from server.repositories import clients, conversations, messages, notifications, tool_executions, turn_leases, turns
 from server.repositories.pool import Conn, Pool, reading
-from server.repositories.turns import Orphan
+from server.repositories.turn_leases import Orphan
 from server.repositories.turns import Turn as TurnRow
 from server.turns import phrases
 from server.turns.engine import DEADLINE_S
@@ -48,7 +48,7 @@ class Claims:
         """The oldest waiting turn of a conversation, ours from now on; None when there is none, or one runs."""
 
         async def claim(conn: Conn) -> TurnRow | None:
-            return await turns.claim_next(
+            return await turn_leases.claim_next(
                 conn,
                 client_id=client_id,
                 conversation_id=conversation_id,
@@ -68,7 +68,7 @@ class Claims:
         begun = self._unheard.pop(found.id, None) != found.gen
 
         async def claim(conn: Conn) -> TurnRow | None:
-            return await turns.take_over(
+            return await turn_leases.take_over(
                 conn,
                 client_id=client_id,
                 turn_id=found.id,

@@ -14,7 +14,7 @@ from server.errors import FenceLost, ModelRefused
 from server.llm import tokens
 from server.llm.provider import ChatMessage, ModelRequest, ToolSpec
 from server.protocol.parts import Role
-from server.repositories import conversations, messages, turns, whispers
+from server.repositories import conversations, messages, turn_leases, whispers
 from server.repositories.messages import MessageRow
 from server.repositories.pool import Pool, reading, unit_of_work
 from server.turns import prompt
@@ -107,7 +107,7 @@ class ContextBuilder:
         async with unit_of_work(self._pool) as conn:
             if conversation.whispered:
                 await conversations.lock(conn, client_id=row.client_id, conversation_id=row.conversation_id)
-                if not await turns.fence(
+                if not await turn_leases.fence(
                     conn, client_id=row.client_id, turn_id=row.id, gen=row.gen, owner=row.owner or ""
                 ):
                     raise FenceLost(f"turn {row.public_id} is no longer ours")

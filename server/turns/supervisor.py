@@ -18,9 +18,9 @@ from server.errors import FenceLost, FrontdeskError, Unavailable
 from server.fanout.hub import Hub
 from server.journal import Journal
 from server.protocol import codec
-from server.repositories import presence, turns
+from server.repositories import presence, turn_leases
 from server.repositories.pool import Pool, reading
-from server.repositories.turns import Orphan
+from server.repositories.turn_leases import Orphan
 from server.turns.claims import Claims
 from server.turns.engine import Engine
 from server.turns.job import Job
@@ -113,7 +113,7 @@ class Supervisor:
     async def _release(self) -> None:
         try:
             async with asyncio.timeout(RELEASE_S), reading(self._pool) as conn:
-                released = await turns.release(conn, owner=self.owner)
+                released = await turn_leases.release(conn, owner=self.owner)
         except (Unavailable, TimeoutError) as error:
             logger.warning("leases not released; they run out by themselves", reason=str(error))
             return
@@ -222,10 +222,10 @@ class Supervisor:
         try:
             async with reading(self._pool) as conn:
                 gens = {turn_id: each.job.turn.gen for turn_id, each in ours.items()}
-                extended = await turns.extend(conn, owner=self.owner, gens=gens, lease_s=LEASE_S)
+                extended = await turn_leases.extend(conn, owner=self.owner, gens=gens, lease_s=LEASE_S)
                 missing = list(ours.keys() - set(extended))
                 # The statement waits for a turn that is just ending, and finds it ended: that one still has to publish.
-                ended = await turns.ended_by(conn, owner=self.owner, turn_ids=missing) if missing else []
+                ended = await turn_leases.ended_by(conn, owner=self.owner, turn_ids=missing) if missing else []
         except FrontdeskError:
             for each in ours.values():
                 each.job.lease.doubt()
@@ -248,7 +248,7 @@ class Supervisor:
         try:
             async with reading(self._pool) as conn:
                 look = await presence.look(conn)
-                return await turns.orphans(
+                return await turn_leases.orphans(
                     conn,
                     # Of our own those that do not run: their commit was not heard of, or their task broke.
                     dead=[*self._presence.dead(look), self.owner],
@@ -297,7 +297,9 @@ class Supervisor:
         row = job.turn
         try:
             async with reading(self._pool) as conn:
-                await turns.give_back(conn, client_id=row.client_id, turn_id=row.id, gen=row.gen, owner=row.owner or "")
+                await turn_leases.give_back(
+                    conn, client_id=row.client_id, turn_id=row.id, gen=row.gen, owner=row.owner or ""
+                )
         except FrontdeskError as error:
             # It stays ours and does not run: a sweep finds it.
             logger.warning("turn not given back", turn=row.public_id, reason=error.message)

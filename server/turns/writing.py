@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from server.errors import FenceLost
 from server.journal import Entry, Journal
-from server.repositories import turns
+from server.repositories import turn_leases
 from server.turns.clock import Clock
 from server.turns.job import Job
 from server.turns.lease import patiently
@@ -25,7 +25,7 @@ class Writer:
         """One transaction of this turn. Raises FenceLost, and nothing is written, when somebody else took it over."""
         row = job.turn
         async with self._journal.write(client_id=job.client.id, conversation_id=job.conversation.id) as entry:
-            ours = await turns.fence(
+            ours = await turn_leases.fence(
                 entry.conn, client_id=job.client.id, turn_id=row.id, gen=row.gen, owner=row.owner or ""
             )
             await entry.locked()

@@ -10,7 +10,7 @@ fences that do not depend on anybody's good behaviour: those of Postgres and of 
 from collections.abc import Mapping
 
 from server.fanout.hub import Hub
-from server.repositories import turns
+from server.repositories import turn_leases
 from server.repositories.pool import Conn
 from server.turns.lease import Lease
 from tests.chaos.points import replace
@@ -18,12 +18,12 @@ from tests.chaos.points import replace
 
 def owner() -> None:
     """Makes this process one. Called in a forked instance before it serves."""
-    extend = turns.extend
+    extend = turn_leases.extend
 
     async def extended(conn: Conn, *, owner: str, gens: Mapping[int, int], lease_s: float) -> list[int]:
         await extend(conn, owner=owner, gens=gens, lease_s=lease_s)
         return list(gens)
 
-    replace(turns, "extend", extended)
+    replace(turn_leases, "extend", extended)
     replace(Hub, "on_control", lambda _hub, _listener: None)
     replace(Lease, "holds", property(lambda _lease: True))

@@ -11,6 +11,7 @@ from server.repositories import (
     messages,
     operators,
     tool_executions,
+    turn_leases,
     turn_records,
     turn_steps,
     turns,
@@ -95,7 +96,7 @@ async def test_turns(pool: Pool, pizza: Shop, bakery: Shop) -> None:
         await turns.finish(conn, client_id=pizza.id, turn_id=row.id, gen=1, status="done")
     made += [await ask(pool, pizza.id, pizza.cnv, question, owner=None) for question in questions[1:]]
     async with unit_of_work(pool) as conn:
-        claimed = await turns.claim_next(conn, **where, owner="ins_a", lease_s=15, deadline_s=120)
+        claimed = await turn_leases.claim_next(conn, **where, owner="ins_a", lease_s=15, deadline_s=120)
         assert claimed is not None and claimed.public_id == made[1]
         started = NewEvent(1, "turn.started", b"{}", claimed.id, 1)
         await events.append(conn, **where, events=[started])

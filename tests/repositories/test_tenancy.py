@@ -39,6 +39,7 @@ from server.repositories import (
     sightings,
     tool_executions,
     tool_usage,
+    turn_leases,
     turn_records,
     turn_steps,
     turn_stops,
@@ -141,11 +142,11 @@ NAMES_ROWS: list[tuple[Call, Arguments]] = [
     (turns.running, _cnv),
     (turns.waiting, lambda w: {"conversation_id": w.queued_cnv}),
     (
-        turns.claim_next,
+        turn_leases.claim_next,
         lambda w: {"conversation_id": w.queued_cnv, "owner": "ins_b", "lease_s": 15, "deadline_s": 120},
     ),
     (
-        turns.take_over,
+        turn_leases.take_over,
         lambda w: {
             "turn_id": w.turn,
             "gen": 1,
@@ -155,8 +156,8 @@ NAMES_ROWS: list[tuple[Call, Arguments]] = [
             "deadline_s": 120,
         },
     ),
-    (turns.give_back, lambda w: {"turn_id": w.turn, "gen": 1, "owner": "ins_a"}),
-    (turns.fence, lambda w: {"turn_id": w.turn, "gen": 1, "owner": "ins_a"}),
+    (turn_leases.give_back, lambda w: {"turn_id": w.turn, "gen": 1, "owner": "ins_a"}),
+    (turn_leases.fence, lambda w: {"turn_id": w.turn, "gen": 1, "owner": "ins_a"}),
     (turns.finish, lambda w: {"turn_id": w.turn, "gen": 1, "status": "done"}),
     (turns.stop, lambda w: {**_cnv(w), "public_id": w.turn_public_id}),
     (turn_stops.unended, _cnv),

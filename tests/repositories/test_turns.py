@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from server import errors
-from server.repositories import faults, turn_records, turn_steps, turns
+from server.repositories import faults, turn_leases, turn_records, turn_steps, turns
 from server.repositories.pool import Pool, reading, unit_of_work
-from server.repositories.turns import Orphan, Turn
+from server.repositories.turn_leases import Orphan
+from server.repositories.turns import Turn
 from tests.repositories.conftest import Shop
 from tests.repositories.world import another_conversation, ask, say
 
@@ -40,7 +41,7 @@ async def _age(pool: Pool, *, queued: bool = False) -> None:
 
 async def _claim_next(pool: Pool, shop: Shop, owner: str) -> Turn | None:
     async with unit_of_work(pool) as conn:
-        return await turns.claim_next(conn, client_id=shop.id, conversation_id=shop.cnv, owner=owner, **LEASE)
+        return await turn_leases.claim_next(conn, client_id=shop.id, conversation_id=shop.cnv, owner=owner, **LEASE)
 
 
 async def _orphans(
@@ -52,7 +53,7 @@ async def _orphans(
     held: tuple[int, ...] = (),
 ) -> list[Orphan]:
     async with unit_of_work(pool) as conn:
-        return await turns.orphans(
+        return await turn_leases.orphans(
             conn, dead=list(dead), spared=list(spared), held=list(held), lease_s=LEASE["lease_s"], limit=limit
         )
 
@@ -61,10 +62,10 @@ async def _take(pool: Pool, owner: str, orphan: Orphan) -> Turn | None:
     """As a sweep does."""
     async with unit_of_work(pool) as conn:
         if orphan.lease_until is None:
-            return await turns.claim_next(
+            return await turn_leases.claim_next(
                 conn, client_id=orphan.client_id, conversation_id=orphan.conversation_id, owner=owner, **LEASE
             )
-        return await turns.take_over(
+        return await turn_leases.take_over(
             conn,
             client_id=orphan.client_id,
             turn_id=orphan.id,
@@ -237,7 +238,7 @@ async def test_a_sweep_skips_what_its_owner_is_writing(pool: Pool, pizza: Shop) 
     """A fence that is held is not waited for: SKIP LOCKED."""
     turn = await _turn(pool, pizza, await _queued(pool, pizza, owner="ins_a"))
     async with unit_of_work(pool) as conn:
-        assert await turns.fence(conn, client_id=pizza.id, turn_id=turn.id, gen=1, owner="ins_a")
+        assert await turn_leases.fence(conn, client_id=pizza.id, turn_id=turn.id, gen=1, owner="ins_a")
         await conn.execute("update turns set lease_until = now() - interval '1 s' where id = %s", [turn.id])
         assert await asyncio.wait_for(_claim_orphans(pool, "ins_b"), 5) == []
     assert [taken.id for taken in await _claim_orphans(pool, "ins_b")] == [turn.id]
@@ -262,7 +263,7 @@ async def test_an_orphan_is_taken_as_it_was_found(pool: Pool, pizza: Shop) -> No
     [found] = await _orphans(pool)
     assert (found.id, found.client_id, found.conversation_id, found.gen) == (turn.id, pizza.id, pizza.cnv, 1)
     async with unit_of_work(pool) as conn:
-        assert await turns.extend(conn, owner="ins_a", gens={turn.id: 1}, lease_s=15) == [turn.id]
+        assert await turn_leases.extend(conn, owner="ins_a", gens={turn.id: 1}, lease_s=15) == [turn.id]
     assert await _take(pool, "ins_b", found) is None
     await _age(pool)
     [found] = await _orphans(pool)
@@ -280,22 +281,22 @@ async def test_a_lease_is_extended_while_nobody_took_it(pool: Pool, pizza: Shop)
     other = await another_conversation(pool, pizza.id)
     theirs = await _turn(pool, pizza, await _queued(pool, pizza, other, owner="ins_b"))
     async with unit_of_work(pool) as conn:
-        assert await turns.extend(conn, owner="ins_a", gens={mine.id: 1, theirs.id: 1}, lease_s=60) == [mine.id]
-        assert await turns.extend(conn, owner="ins_a", gens={mine.id: 2}, lease_s=60) == []
+        assert await turn_leases.extend(conn, owner="ins_a", gens={mine.id: 1, theirs.id: 1}, lease_s=60) == [mine.id]
+        assert await turn_leases.extend(conn, owner="ins_a", gens={mine.id: 2}, lease_s=60) == []
     after = await _turn(pool, pizza, mine.public_id)
     assert after.lease_until is not None and mine.lease_until is not None
     assert after.lease_until - mine.lease_until > timedelta(seconds=44)
     await _age(pool)
     async with unit_of_work(pool) as conn:
-        assert not await turns.fence(conn, client_id=pizza.id, turn_id=mine.id, gen=1, owner="ins_a")
-        assert await turns.extend(conn, owner="ins_a", gens={}, lease_s=60) == []
-        assert await turns.extend(conn, owner="ins_a", gens={mine.id: 1}, lease_s=60) == [mine.id]
-        assert await turns.fence(conn, client_id=pizza.id, turn_id=mine.id, gen=1, owner="ins_a")
+        assert not await turn_leases.fence(conn, client_id=pizza.id, turn_id=mine.id, gen=1, owner="ins_a")
+        assert await turn_leases.extend(conn, owner="ins_a", gens={}, lease_s=60) == []
+        assert await turn_leases.extend(conn, owner="ins_a", gens={mine.id: 1}, lease_s=60) == [mine.id]
+        assert await turn_leases.fence(conn, client_id=pizza.id, turn_id=mine.id, gen=1, owner="ins_a")
     await _age(pool)
     [theirs_now, mine_now] = sorted(await _claim_orphans(pool, "ins_c"), key=lambda turn: turn.id, reverse=True)
     assert (mine_now.gen, theirs_now.gen) == (2, 2)
     async with unit_of_work(pool) as conn:
-        assert await turns.extend(conn, owner="ins_a", gens={mine.id: 1}, lease_s=60) == [], "somebody took it"
+        assert await turn_leases.extend(conn, owner="ins_a", gens={mine.id: 1}, lease_s=60) == [], "somebody took it"
 
 
 async def test_what_an_instance_has_ended_itself(pool: Pool, pizza: Shop) -> None:
@@ -309,9 +310,9 @@ async def test_what_an_instance_has_ended_itself(pool: Pool, pizza: Shop) -> Non
             async with unit_of_work(pool) as conn:
                 await turns.finish(conn, client_id=pizza.id, turn_id=turn.id, gen=1, status=status)
     async with unit_of_work(pool) as conn:
-        found = await turns.ended_by(conn, owner="ins_a", turn_ids=list(ended.values()))
+        found = await turn_leases.ended_by(conn, owner="ins_a", turn_ids=list(ended.values()))
         assert set(found) == {ended["done", "ins_a"], ended["failed", "ins_a"]}
-        assert await turns.ended_by(conn, owner="ins_a", turn_ids=[]) == []
+        assert await turn_leases.ended_by(conn, owner="ins_a", turn_ids=[]) == []
 
 
 async def test_a_fence_is_lost(pool: Pool, pizza: Shop) -> None:
@@ -320,7 +321,7 @@ async def test_a_fence_is_lost(pool: Pool, pizza: Shop) -> None:
 
     async def fence(gen: int, owner: str) -> bool:
         async with unit_of_work(pool) as conn:
-            return await turns.fence(conn, client_id=pizza.id, turn_id=turn.id, gen=gen, owner=owner)
+            return await turn_leases.fence(conn, client_id=pizza.id, turn_id=turn.id, gen=gen, owner=owner)
 
     assert await fence(1, "ins_a")
     assert not await fence(2, "ins_a")
@@ -354,7 +355,7 @@ async def test_a_lease_that_ends_within_a_transaction_is_lost(pool: Pool, pizza:
         turn = await turns.find(conn, client_id=pizza.id, public_id="trn_short")
         assert turn is not None
         await conn.execute("select pg_sleep(0.03)")  # the database's own clock moves on
-        assert not await turns.fence(conn, client_id=pizza.id, turn_id=turn.id, gen=1, owner="ins_a")
+        assert not await turn_leases.fence(conn, client_id=pizza.id, turn_id=turn.id, gen=1, owner="ins_a")
 
 
 async def test_a_stale_writer_finishes_nothing(pool: Pool, pizza: Shop) -> None:
@@ -414,7 +415,7 @@ async def test_stop(pool: Pool, pizza: Shop) -> None:
             where: dict[str, Any] = {"client_id": pizza.id, "conversation_id": pizza.cnv}
             stopped = await turns.stop(conn, **where, public_id=public_id)
             assert stopped is not None and (stopped.status, stopped.gen) == ("stopped", 2)
-            assert not await turns.fence(conn, client_id=pizza.id, turn_id=stopped.id, gen=1, owner="ins_a")
+            assert not await turn_leases.fence(conn, client_id=pizza.id, turn_id=stopped.id, gen=1, owner="ins_a")
             assert await turns.stop(conn, **where, public_id=public_id) is None
 
 
@@ -425,7 +426,7 @@ async def test_give_back(pool: Pool, pizza: Shop) -> None:
 
     async def give_back(gen: int, owner: str) -> bool:
         async with unit_of_work(pool) as conn:
-            return await turns.give_back(conn, client_id=pizza.id, turn_id=turn.id, gen=gen, owner=owner)
+            return await turn_leases.give_back(conn, client_id=pizza.id, turn_id=turn.id, gen=gen, owner=owner)
 
     assert not await give_back(2, "ins_a")
     assert not await give_back(1, "ins_b")
@@ -442,7 +443,7 @@ async def test_release(pool: Pool, pizza: Shop) -> None:
     mine = await _queued(pool, pizza, owner="ins_a")
     theirs = await _queued(pool, pizza, await another_conversation(pool, pizza.id), owner="ins_b")
     async with unit_of_work(pool) as conn:
-        [released] = await turns.release(conn, owner="ins_a")
+        [released] = await turn_leases.release(conn, owner="ins_a")
     assert (released.public_id, released.status, released.gen, released.attempts) == (mine, "queued", 2, 0)
     assert (released.owner, released.lease_until) == (None, None)
     assert (await _turn(pool, pizza, theirs)).status == "running"

@@ -22,7 +22,7 @@ from server.protocol.visitor import (
     TurnReset,
     TurnStarted,
 )
-from server.repositories import pool, turns
+from server.repositories import pool, turn_leases
 from server.repositories import presence as locks
 from server.services import Services, open_services
 from server.settings import Settings
@@ -282,14 +282,14 @@ async def blind(services: Services) -> bool:
 
 def counted_looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of orphans that each look found from now on."""
-    looks, orphans = [], turns.orphans
+    looks, orphans = [], turn_leases.orphans
 
-    async def counted(*args: Any, **named: Any) -> list[turns.Orphan]:
+    async def counted(*args: Any, **named: Any) -> list[turn_leases.Orphan]:
         found = await orphans(*args, **named)
         looks.append(len(found))
         return found
 
-    monkeypatch.setattr(turns, "orphans", counted)
+    monkeypatch.setattr(turn_leases, "orphans", counted)
     return looks
 
 

@@ -12,7 +12,7 @@ from server.access import Session
 from server.errors import Unavailable
 from server.protocol.visitor import MessageCompleted, MessageDelta, TurnFailed, TurnReset, TurnStarted, TurnStopped
 from server.repositories import presence as locks
-from server.repositories import turns
+from server.repositories import turn_leases, turns
 from server.repositories.pool import Conn, unit_of_work
 from server.services import Services, open_services
 from server.settings import Settings
@@ -256,7 +256,7 @@ async def test_a_claim_that_was_not_heard_of_is_no_attempt(
     session = await visit(services, shop)
     unheard = 0
     claimed = False
-    take_over = turns.take_over
+    take_over = turn_leases.take_over
 
     async def claiming(*args: Any, **named: Any) -> turns.Turn | None:
         nonlocal claimed
@@ -276,7 +276,7 @@ async def test_a_claim_that_was_not_heard_of_is_no_attempt(
 
     async with listening(services, session) as listener:
         turn_id = await begun(services, session)
-        monkeypatch.setattr(turns, "take_over", claiming)
+        monkeypatch.setattr(turn_leases, "take_over", claiming)
         monkeypatch.setattr(journal, "unit_of_work", cut_after_commit)
         await let_go(turn_id)
         await rows(services, EXPIRED, turn_id)

@@ -29,7 +29,7 @@ from server.net.vault import SIGNING_SECRET, Vault
 from server.protocol import codec
 from server.protocol.base import Wire
 from server.protocol.visitor import ToolProgress
-from server.repositories import client_tools, tool_executions, turns
+from server.repositories import client_tools, tool_executions, turn_leases, turns
 from server.repositories.pool import Conn, Pool, reading, unit_of_work
 from server.repositories.tool_executions import ToolExecution
 from server.tools import result
@@ -256,7 +256,7 @@ async def _hold(conn: Conn, *, client_id: int, turn_id: str) -> bool:
     turn = await turns.find(conn, client_id=client_id, public_id=turn_id)
     if turn is None or turn.owner is None:
         return False
-    return await turns.fence(conn, client_id=client_id, turn_id=turn.id, gen=turn.gen, owner=turn.owner)
+    return await turn_leases.fence(conn, client_id=client_id, turn_id=turn.id, gen=turn.gen, owner=turn.owner)
 
 
 async def _open(conn: Conn, ticket: Ticket) -> None:
