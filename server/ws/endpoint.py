@@ -232,12 +232,18 @@ class _Greeting:
 
     One that is being looked at when the time is over is waited for: how long that takes is our affair. Of whom nothing
     was heard the network may have been to blame, so it may come back; whoever said something else may not.
+
+    It is waited for in two halves: a process that stood still finds its timers due before it has read what came
+    meanwhile, and reads it in the second half.
     """
 
     def __init__(self, served: Served) -> None:
         self._served = served
-        self._timer = asyncio.get_running_loop().call_later(limits.HELLO_S, self._over)
+        self._timer = asyncio.get_running_loop().call_later(limits.HELLO_S / 2, self._half)
         self._handling = self._heard = self._late = False
+
+    def _half(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(limits.HELLO_S / 2, self._over)
 
     def cancel(self) -> None:
         self._timer.cancel()

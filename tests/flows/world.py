@@ -56,6 +56,8 @@ async def shared_world(
     postgres_url: str, admin: psycopg.Connection, template_database: str, worker_redis_url: str
 ) -> AsyncIterator[World]:
     """The world of one table. Rows take `world`."""
+    with redis.Redis.from_url(worker_redis_url) as connection:
+        connection.flushall()  # another database has had clients of the same ids, and their limits may be used up
     with (
         contextmanager(_database)(postgres_url, admin, template_database) as database_url,
         pytest.MonkeyPatch.context() as patch,
