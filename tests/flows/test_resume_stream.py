@@ -342,9 +342,11 @@ async def test_silence_is_filled_with_comments(desk: Desk, model: WireServer, mo
     shop = await desk.shop()
     source = asking(shop, await begun(desk, shop))
     await source.connect(desk.url)
-    await source.until(lambda: source.parser.comments >= 5)
-    assert any(text == "One two three four" for _, _, text in source.view.live.values())
-    assert source.of(MessageCompleted) == [] and len(source.of(Snapshot)) <= 1
+    await source.until(lambda: any(text == "One two three four" for _, _, text in source.view.live.values()))
+    told, silent = len(source.frames), source.parser.comments
+    await source.until(lambda: source.parser.comments >= silent + 5)
+    assert len(source.frames) == told, "from here on there is no news"
+    assert source.of(MessageCompleted) == []
     source.cut()
 
 
