@@ -218,11 +218,17 @@ async def test_an_answer_outlives_a_missing_postgres(
 
 @pytest.mark.parametrize("away_s", [0.5, 4.0], ids=["shorter than the lease", "longer than the lease"])
 async def test_a_postgres_that_is_killed_and_started(
-    request: pytest.FixtureRequest, settings: Settings, model: WireServer, tmp_path: Path, away_s: float
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Settings,
+    model: WireServer,
+    tmp_path: Path,
+    away_s: float,
 ) -> None:
     """A real one, under answers of two instances: each is whole, once, from whoever owned it; nothing acked is lost."""
+    monkeypatch.setattr(supervisor, "EXTEND_S", 0.5)  # so that extensions fail meanwhile
     if away_s > 1:
-        # Not for the other: a busy machine takes seconds to start a server.
+        # Not for the other: a busy machine takes seconds to start a server, as long as a short lease.
         request.getfixturevalue("short_leases")
     model.default = lambda _: Answer(COUNT, tokens_per_s=8)
     with own_postgres(tmp_path / "own") as postgres:
